@@ -1,0 +1,120 @@
+//! The seam behind which names become addresses.
+//!
+//! Whoever needs an address asks a [`Resolve`]: the router's driver when an IP rule asks, `direct` when it connects,
+//! an outbound for its server's name. The `dns` crate will be one more implementation.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::{BoxFuture, Domain};
+
+/// Why a name has no address.
+#[derive(Clone, Debug, Error)]
+pub enum ResolveError {
+    /// Somebody answered: there is no such name, or it has no address.
+    #[error("{0} has no address")]
+    NoAddress(Domain),
+    /// Nobody answered usefully.
+    #[error("looking up {name} failed: {cause}")]
+    Failed {
+        /// The name asked for.
+        name: Domain,
+        /// What the resolver said.
+        cause: String,
+    },
+}
+
+/// Turns names into addresses.
+pub trait Resolve: Send + Sync + 'static {
+    /// All addresses of `name`, of both families, in the resolver's order; never empty.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons the question.
+    fn resolve<'a>(&'a self, name: &'a Domain) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>>;
+}
+
+/// The operating system's resolver (`getaddrinfo`, run on the blocking pool).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve<'a>(&'a self, name: &'a Domain) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0))
+                .await
+                .map_err(|error| ResolveError::Failed {
+                    name: name.clone(),
+                    cause: error.to_string(),
+                })?;
+            let mut addresses = Vec::new();
+            for address in found.map(|socket| socket.ip().to_canonical()) {
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+            if addresses.is_empty() {
+                Err(ResolveError::NoAddress(name.clone()))
+            } else {
+                Ok(addresses)
+            }
+        })
+    }
+}
+
+/// What `hosts` says of one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostsEntry {
+    /// Fixed addresses; never empty.
+    Addresses(Vec<IpAddr>),
+    /// Another name to ask instead.
+    Alias(Domain),
+}
+
+/// Looks a name up in `hosts` (patterns included). Implemented by the router's domain trie.
+pub trait HostsTable: Send + Sync + 'static {
+    /// The entry for `name`, most specific pattern first.
+    fn lookup(&self, name: &Domain) -> Option<HostsEntry>;
+}
+
+impl HostsTable for HashMap<Domain, HostsEntry> {
+    fn lookup(&self, name: &Domain) -> Option<HostsEntry> {
+        self.get(name).cloned()
+    }
+}
+
+/// `hosts` first, then another resolver.
+pub struct WithHosts {
+    hosts: Arc<dyn HostsTable>,
+    next: Arc<dyn Resolve>,
+}
+
+impl WithHosts {
+    /// Asks `hosts`, then `next`.
+    #[must_use]
+    pub fn new(hosts: Arc<dyn HostsTable>, next: Arc<dyn Resolve>) -> Self {
+        Self { hosts, next }
+    }
+}
+
+impl Resolve for WithHosts {
+    fn resolve<'a>(&'a self, name: &'a Domain) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
+        Box::pin(async move {
+            let mut name = name.clone();
+            // The configuration refuses alias cycles; the bound is for tables that did not come from one.
+            for _ in 0..16 {
+                match self.hosts.lookup(&name) {
+                    Some(HostsEntry::Addresses(addresses)) => return Ok(addresses),
+                    Some(HostsEntry::Alias(other)) => name = other,
+                    None => return self.next.resolve(&name).await,
+                }
+            }
+            Err(ResolveError::Failed {
+                name,
+                cause: "hosts aliases form a loop".into(),
+            })
+        })
+    }
+}

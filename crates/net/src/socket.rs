@@ -1,0 +1,166 @@
+//! The one socket factory.
+//!
+//! Every socket of ours that leaves the machine is made here, so that a routing mark or an interface can never be
+//! missing from one of them (a missing mark is a routing loop).
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use socket2::{Domain as Family, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+
+/// What an outbound's sockets carry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// `SO_MARK`; 0 sets none.
+    pub mark: u32,
+    /// `SO_BINDTODEVICE`.
+    pub interface: Option<String>,
+    /// TCP keep-alive.
+    pub keep_alive: KeepAlive,
+}
+
+/// TCP keep-alive, on both legs of every connection: first probe after `idle`, then every `interval`, four in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// Silence before the first probe; zero turns keep-alive off.
+    pub idle: Duration,
+    /// Time between probes.
+    pub interval: Duration,
+}
+
+impl Default for KeepAlive {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(15),
+            interval: Duration::from_secs(15),
+        }
+    }
+}
+
+impl KeepAlive {
+    /// Sets it on a connected socket. Failure is not worth a connection, so it is ignored.
+    pub fn apply(&self, stream: &TcpStream) {
+        if self.idle.is_zero() {
+            return;
+        }
+        let probes = TcpKeepalive::new()
+            .with_time(self.idle)
+            .with_interval(self.interval)
+            .with_retries(4);
+        let _ = SockRef::from(stream).set_tcp_keepalive(&probes);
+    }
+}
+
+impl SocketOptions {
+    /// Opens a TCP connection to one address. No deadline of its own.
+    ///
+    /// # Errors
+    /// The system's error, among them the one for a mark or interface that we may not set.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the socket.
+    pub async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if to.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        self.mark_and_bind(SockRef::from(&socket), Some(to.ip()))?;
+        socket.set_nodelay(true)?;
+        let stream = socket.connect(to).await?;
+        self.keep_alive.apply(&stream);
+        Ok(stream)
+    }
+
+    /// A UDP socket for both families where the kernel has IPv6, otherwise for IPv4.
+    ///
+    /// IPv4 destinations must be given to it as IPv4-mapped when it is a v6 socket; [`to_family_of`] does that.
+    ///
+    /// # Errors
+    /// As [`SocketOptions::connect`].
+    pub fn udp(&self) -> io::Result<UdpSocket> {
+        let socket = match Socket::new(Family::IPV6, Type::DGRAM, Some(Protocol::UDP)) {
+            Ok(socket) if socket.set_only_v6(false).is_ok() => {
+                match socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()) {
+                    Ok(()) => socket,
+                    Err(_) => Self::udp_v4()?,
+                }
+            }
+            _ => Self::udp_v4()?,
+        };
+        self.mark_and_bind(SockRef::from(&socket), None)?;
+        socket.set_nonblocking(true)?;
+        UdpSocket::from_std(socket.into())
+    }
+
+    fn udp_v4() -> io::Result<Socket> {
+        let socket = Socket::new(Family::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())?;
+        Ok(socket)
+    }
+
+    fn mark_and_bind(&self, socket: SockRef<'_>, to: Option<IpAddr>) -> io::Result<()> {
+        if self.mark != 0 {
+            socket.set_mark(self.mark)?;
+        }
+        // A loopback target is not reachable through another interface; users expect 127.0.0.1 to go on working.
+        if let Some(interface) = &self.interface
+            && !to.is_some_and(|ip| ip.is_loopback())
+        {
+            socket.bind_device(Some(interface.as_bytes()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A listening TCP socket with `SO_REUSEADDR`. `[::]` is dual-stack; where the kernel has no IPv6 it becomes `0.0.0.0`.
+///
+/// # Errors
+/// The system's error (address in use, not permitted, not ours).
+pub fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bound(at, Type::STREAM)?;
+    socket.listen(4096)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// A bound UDP socket for an inbound. `[::]` as in [`listen`].
+///
+/// # Errors
+/// As [`listen`].
+pub fn listen_udp(at: SocketAddr) -> io::Result<UdpSocket> {
+    UdpSocket::from_std(bound(at, Type::DGRAM)?.into())
+}
+
+fn bound(at: SocketAddr, kind: Type) -> io::Result<Socket> {
+    let any_v6 = at.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let socket = match Socket::new(Family::for_address(at), kind, None) {
+        Ok(socket) => socket,
+        Err(_) if any_v6 => return bound(SocketAddr::from((Ipv4Addr::UNSPECIFIED, at.port())), kind),
+        Err(error) => return Err(error),
+    };
+    if at.is_ipv6() {
+        socket.set_only_v6(!any_v6)?;
+    }
+    if kind == Type::STREAM {
+        socket.set_reuse_address(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    match socket.bind(&at.into()) {
+        Ok(()) => Ok(socket),
+        Err(error) if any_v6 && error.kind() == io::ErrorKind::AddrNotAvailable => {
+            bound(SocketAddr::from((Ipv4Addr::UNSPECIFIED, at.port())), kind)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// `to` in the family that `socket` speaks: IPv4 becomes IPv4-mapped for a v6 socket.
+#[must_use]
+pub fn to_family_of(local: SocketAddr, to: SocketAddr) -> SocketAddr {
+    match (local, to.ip()) {
+        (SocketAddr::V6(_), IpAddr::V4(ip)) => SocketAddr::from((ip.to_ipv6_mapped(), to.port())),
+        _ => to,
+    }
+}
