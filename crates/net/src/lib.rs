@@ -17,8 +17,10 @@
 #![forbid(unsafe_code)]
 
 mod addr;
+mod descriptors;
 mod dialer;
 mod handler;
+mod listener;
 mod relay;
 mod resolve;
 mod secret;
@@ -28,8 +30,10 @@ mod stream;
 mod task;
 
 pub use addr::{BadAddress, ClientAddr, Domain, Host, Target, unmapped};
+pub use descriptors::raise_descriptor_limit;
 pub use dialer::{BoxFuture, Datagrams, Dial, DialError, Dialer, RecvDatagram, SendDatagram};
 pub use handler::{Accepted, Handler, Packet, Reply, ReturnPath};
+pub use listener::{Listener, is_own_listener};
 pub use relay::{Broken, Counters, End, Limits, Side, relay};
 pub use resolve::{HostsEntry, HostsTable, Resolve, ResolveError, SystemResolver, WithHosts};
 pub use secret::Secret;
