@@ -1,1 +1,24 @@
+//! A TLS 1.3 client with REALITY authentication.
+//!
+//! What it is: bytes in, bytes out. A [`ClientHandshake`] makes a browser's ClientHello with the authenticator hidden
+//! in it, checks that the server is ours, and yields an [`Opener`] and a [`Sealer`], one per direction. Time and
+//! randomness are arguments.
+//!
+//! What it is not: it does no I/O, keeps no clock and no timer, knows no VLESS, and is no general TLS library: it
+//! trusts no certificate authority, and a server that is not ours gets nothing but a polite goodbye ([`Impostor`]).
+
 #![forbid(unsafe_code)]
+
+mod error;
+mod handshake;
+mod impostor;
+mod options;
+mod random;
+mod record;
+
+pub use error::{Alert, Error, Fault, Misbehaviour};
+pub use handshake::{ClientHandshake, Established, Negotiated, Progress, ServerProven};
+pub use impostor::Impostor;
+pub use options::{BadOption, ClientVersion, Fingerprint, Hybrid, MlDsaKey, Options, PublicKey, ServerName, ShortId};
+pub use random::{Random, SystemRandom};
+pub use record::{Content, MAX_RECORD, Opened, Opener, Sealer};
