@@ -1,0 +1,3 @@
+module github.com/metacubex/sing-tun
+
+go 1.20
