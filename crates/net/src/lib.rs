@@ -19,6 +19,7 @@
 mod addr;
 mod descriptors;
 mod dialer;
+mod farewell;
 mod handler;
 mod listener;
 mod relay;
@@ -32,6 +33,7 @@ mod task;
 pub use addr::{BadAddress, ClientAddr, Domain, Host, Target, unmapped};
 pub use descriptors::raise_descriptor_limit;
 pub use dialer::{BoxFuture, Datagrams, Dial, DialError, Dialer, RecvDatagram, SendDatagram};
+pub use farewell::farewell;
 pub use handler::{Accepted, Handler, Packet, Reply, ReturnPath};
 pub use listener::{Listener, is_own_listener};
 pub use relay::{Broken, Counters, End, Limits, Side, relay};
