@@ -1,0 +1,35 @@
+//! Ways that lead nowhere: REJECT, REJECT-DROP, and PASS, which a router must not follow.
+
+use std::future::ready;
+
+use adit_net::{BoxFuture, BoxStream, Datagrams, Dial, DialError, Dialer};
+
+/// Refuses every dial at once.
+pub(crate) enum Reject {
+    /// The client is told.
+    Tell,
+    /// The client is left waiting; whoever serves it does the waiting.
+    Drop,
+    /// "This rule did not match": a dial is a routing mistake.
+    Pass,
+}
+
+impl Reject {
+    fn error(&self, dial: Dial<'_>) -> DialError {
+        match self {
+            Self::Tell => DialError::Denied(format!("{} is rejected by rule", dial.target)),
+            Self::Drop => DialError::Dropped,
+            Self::Pass => DialError::Denied(format!("{} was sent to PASS, which leads nowhere", dial.target)),
+        }
+    }
+}
+
+impl Dialer for Reject {
+    fn connect<'a>(&'a self, dial: Dial<'a>) -> BoxFuture<'a, Result<BoxStream, DialError>> {
+        Box::pin(ready(Err(self.error(dial))))
+    }
+
+    fn datagrams<'a>(&'a self, dial: Dial<'a>) -> BoxFuture<'a, Result<Datagrams, DialError>> {
+        Box::pin(ready(Err(self.error(dial))))
+    }
+}

@@ -1,0 +1,71 @@
+//! The server of an outbound: reaching it in time, and saying whose fault it was.
+
+use std::time::Duration;
+
+use adit_net::{BoxStream, Datagrams, DialError, Tag, Target};
+use tokio::time::timeout;
+
+use crate::carrier::Carrier;
+
+/// From the connected carrier to the point where the target's bytes may flow, TLS and proxy protocol together.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// A proxy server that an outbound talks to.
+pub(crate) struct Server {
+    proxy: Tag,
+    at: Target,
+    carrier: Carrier,
+}
+
+impl Server {
+    /// The server of the outbound named `proxy`.
+    pub(crate) fn new(proxy: Tag, at: Target, carrier: Carrier) -> Self {
+        Self { proxy, at, carrier }
+    }
+
+    /// Where it is.
+    pub(crate) fn at(&self) -> &Target {
+        &self.at
+    }
+
+    /// How it is reached.
+    pub(crate) fn carrier(&self) -> &Carrier {
+        &self.carrier
+    }
+
+    /// Opens a stream to the server, within the budget of the carrier (10 s for a connect of our own). Errors name the
+    /// proxy.
+    pub(crate) async fn connect(&self) -> Result<BoxStream, DialError> {
+        self.carrier.connect(&self.at).await.map_err(|error| self.blame(error))
+    }
+
+    /// Opens a packet socket whose first datagram goes to `to`, a place beside the server (a SOCKS5 relay). Errors name
+    /// the proxy.
+    pub(crate) async fn datagrams(&self, to: &Target) -> Result<Datagrams, DialError> {
+        self.carrier.datagrams(to).await.map_err(|error| self.blame(error))
+    }
+
+    /// Runs everything between the carrier and the user's bytes within 10 s. Errors name the proxy.
+    pub(crate) async fn handshake<T>(&self, steps: impl Future<Output = Result<T, DialError>>) -> Result<T, DialError> {
+        timeout(HANDSHAKE, steps)
+            .await
+            .unwrap_or_else(|_| Err(DialError::TimedOut("handshake".into())))
+            .map_err(|error| self.blame(error))
+    }
+
+    /// Adds this proxy's name and address to an error that arose on the way to it, or in it.
+    pub(crate) fn blame(&self, error: DialError) -> DialError {
+        let blamed = |text: String| format!("{text} (proxy [{}] at {})", self.proxy, self.at);
+        match error {
+            DialError::Refused(who) => DialError::Refused(blamed(who)),
+            DialError::Unreachable(who) => DialError::Unreachable(blamed(who)),
+            DialError::TimedOut(step) => DialError::TimedOut(blamed(step)),
+            DialError::Unresolved(name) => DialError::Unresolved(blamed(name)),
+            DialError::Denied(why) => DialError::Denied(blamed(why)),
+            DialError::Protocol(what) => DialError::Protocol(blamed(what)),
+            DialError::Io { context, source } => DialError::Io { context: blamed(context), source },
+            // Says nothing about a server.
+            other => other,
+        }
+    }
+}
