@@ -178,6 +178,15 @@ impl Alert {
     /// An extension that was not offered.
     pub const UNSUPPORTED_EXTENSION: Self = Self(110);
 
+    /// The content of the record that carries it: level and description (RFC 8446 §6; all but the two that end a
+    /// connection in peace are fatal).
+    pub(crate) const fn record_content(self) -> [u8; 2] {
+        match self {
+            Self::CLOSE_NOTIFY | Self::USER_CANCELED => [1, self.0],
+            _ => [2, self.0],
+        }
+    }
+
     const fn name(self) -> &'static str {
         match self.0 {
             0 => "close_notify",

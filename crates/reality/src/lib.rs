@@ -9,16 +9,26 @@
 
 #![forbid(unsafe_code)]
 
+mod auth;
+mod certificate;
 mod error;
 mod handshake;
+mod hello;
 mod impostor;
 mod options;
 mod random;
 mod record;
+mod schedule;
+mod server_hello;
+mod shares;
+mod suite;
+mod verify;
+mod wire;
 
 pub use error::{Alert, Error, Fault, Misbehaviour};
-pub use handshake::{ClientHandshake, Established, Negotiated, Progress, ServerProven};
+pub use handshake::{ClientHandshake, Established, Negotiated, Progress};
 pub use impostor::Impostor;
 pub use options::{BadOption, ClientVersion, Fingerprint, Hybrid, MlDsaKey, Options, PublicKey, ServerName, ShortId};
 pub use random::{Random, SystemRandom};
 pub use record::{Content, MAX_RECORD, Opened, Opener, Sealer};
+pub use verify::ServerProven;

@@ -98,10 +98,7 @@ impl ServerName {
         let Self::Dns(name) = self else { return Ok(()) };
         let printable = name.bytes().all(|b| b.is_ascii_graphic());
         if name.is_empty() || name.len() > 253 || !printable || name.ends_with('.') {
-            return Err(BadOption::new(
-                "servername",
-                "not a host name (1 to 253 ASCII characters, no trailing dot)",
-            ));
+            return Err(BadOption::new("servername", "not a host name (1 to 253 ASCII characters, no trailing dot)"));
         }
         Ok(())
     }
@@ -130,12 +127,8 @@ impl FromStr for PublicKey {
 
     /// base64url, with or without padding.
     fn from_str(text: &str) -> Result<Self, BadOption> {
-        let bytes = BASE64URL
-            .decode(text)
-            .map_err(|_| BadOption::new("public-key", "not base64url"))?;
-        let key = bytes
-            .try_into()
-            .map_err(|_| BadOption::new("public-key", "must decode to exactly 32 bytes"))?;
+        let bytes = BASE64URL.decode(text).map_err(|_| BadOption::new("public-key", "not base64url"))?;
+        let key = bytes.try_into().map_err(|_| BadOption::new("public-key", "must decode to exactly 32 bytes"))?;
         Ok(Self(key))
     }
 }
@@ -285,17 +278,10 @@ impl FromStr for ClientVersion {
         let mut parts = text.split('.');
         let mut version = [0; 3];
         for part in &mut version {
-            let digits = parts
-                .next()
-                .filter(|p| p.bytes().all(|b| b.is_ascii_digit()))
-                .ok_or(BAD)?;
+            let digits = parts.next().filter(|p| p.bytes().all(|b| b.is_ascii_digit())).ok_or(BAD)?;
             *part = digits.parse().map_err(|_| BAD)?;
         }
-        if parts.next().is_some() {
-            Err(BAD)
-        } else {
-            Ok(Self(version))
-        }
+        if parts.next().is_some() { Err(BAD) } else { Ok(Self(version)) }
     }
 }
 
@@ -327,12 +313,9 @@ impl FromStr for MlDsaKey {
 
     /// base64url, with or without padding.
     fn from_str(text: &str) -> Result<Self, BadOption> {
-        let bytes = BASE64URL
-            .decode(text)
-            .map_err(|_| BadOption::new("mldsa65-verify", "not base64url"))?;
+        let bytes = BASE64URL.decode(text).map_err(|_| BadOption::new("mldsa65-verify", "not base64url"))?;
         let key = bytes.into_boxed_slice().try_into();
-        key.map(Self)
-            .map_err(|_| BadOption::new("mldsa65-verify", "must decode to exactly 1952 bytes"))
+        key.map(Self).map_err(|_| BadOption::new("mldsa65-verify", "must decode to exactly 1952 bytes"))
     }
 }
 
@@ -367,10 +350,7 @@ mod tests {
     fn short_id_is_padded_on_the_right() {
         assert_eq!("01ab".parse::<ShortId>().unwrap().0, [1, 0xab, 0, 0, 0, 0, 0, 0]);
         assert_eq!("".parse::<ShortId>().unwrap(), ShortId::default());
-        assert_eq!(
-            "0123456789abcdef".parse::<ShortId>().unwrap().0,
-            [1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]
-        );
+        assert_eq!("0123456789abcdef".parse::<ShortId>().unwrap().0, [1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
         for bad in ["1", "0123456789abcdef00", "zz", "+1", "éa"] {
             assert!(bad.parse::<ShortId>().is_err(), "{bad}");
         }
@@ -387,10 +367,7 @@ mod tests {
 
     #[test]
     fn server_name_keeps_case_and_knows_addresses() {
-        assert_eq!(
-            "Www.Example.com.".parse::<ServerName>().unwrap(),
-            ServerName::Dns("Www.Example.com".into())
-        );
+        assert_eq!("Www.Example.com.".parse::<ServerName>().unwrap(), ServerName::Dns("Www.Example.com".into()));
         for ip in ["192.0.2.1", "2001:db8::1", "[2001:db8::1]"] {
             assert_eq!(ip.parse::<ServerName>().unwrap(), ServerName::Ip);
         }
@@ -404,12 +381,9 @@ mod tests {
         for name in ["chrome", "firefox", "safari", "edge", "ios", "random", "Chrome"] {
             assert_eq!(name.parse::<Fingerprint>().unwrap().name(), name.to_ascii_lowercase());
         }
-        for (name, word) in [
-            ("android", "TLS 1.2"),
-            ("360", "TLS 1.2"),
-            ("qq", "key share"),
-            ("randomized", "unreliable"),
-        ] {
+        for (name, word) in
+            [("android", "TLS 1.2"), ("360", "TLS 1.2"), ("qq", "key share"), ("randomized", "unreliable")]
+        {
             assert!(name.parse::<Fingerprint>().unwrap_err().reason().contains(word));
         }
     }
@@ -420,9 +394,6 @@ mod tests {
         let mut options = Options::new(ServerName::Ip, key, ShortId([0xab; 8]));
         options.mldsa65_verify = Some(MlDsaKey::new(Box::new([7; 1952])));
         let shown = format!("{options:?}");
-        assert!(
-            !shown.contains("53, 128") && !shown.contains("171") && !shown.contains("7, 7"),
-            "{shown}"
-        );
+        assert!(!shown.contains("53, 128") && !shown.contains("171") && !shown.contains("7, 7"), "{shown}");
     }
 }

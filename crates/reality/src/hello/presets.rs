@@ -1,0 +1,258 @@
+//! The ClientHellos of browsers, as data (spec: vless-reality §4.1 to §4.5). Taken from the presets that Xray 26.7.28
+//! pins: Chrome 133, Firefox 148, Safari 26.3, iOS 14, Edge 85.
+
+use super::grease::GREASE;
+use crate::options::Fingerprint;
+use crate::shares::HybridKey;
+
+/// One browser's hello.
+#[derive(Debug)]
+pub(crate) struct Preset {
+    /// With [`GREASE`] where the browser puts a value of its own choice.
+    pub(crate) ciphers: &'static [u16],
+    pub(crate) extensions: &'static [Extension],
+    pub(crate) order: Order,
+    pub(crate) hybrid_key: HybridKey,
+}
+
+/// Whether extensions keep their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Fixed,
+    /// All but the first and the last are shuffled for each connection.
+    Shuffled,
+}
+
+/// One extension; lists hold [`GREASE`] where the browser puts a value of its own choice.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Extension {
+    /// A reserved extension: the first of a hello is empty, the second holds one zero byte.
+    Grease,
+    /// The server name; left out for IP addresses.
+    ServerName,
+    /// An extension whose body is always the same.
+    Fixed(u16, &'static [u8]),
+    Groups(&'static [u16]),
+    /// The groups to send key shares for.
+    KeyShare(&'static [u16]),
+    Versions(&'static [u16]),
+    /// Encrypted ClientHello as browsers send it when they know no key: one of the AEADs, one of the payload lengths.
+    EchGrease {
+        aeads: &'static [u16],
+        payloads: &'static [u16],
+    },
+    /// BoringSSL's padding to 512 bytes.
+    Padding,
+}
+
+impl Preset {
+    /// The table of a fingerprint; `random` must have been drawn before.
+    pub(crate) const fn of(fingerprint: Drawn) -> &'static Self {
+        match fingerprint {
+            Drawn::Chrome => &CHROME,
+            Drawn::Firefox => &FIREFOX,
+            Drawn::Safari => &SAFARI,
+            Drawn::Edge => &EDGE,
+            Drawn::Ios => &IOS,
+        }
+    }
+}
+
+/// A fingerprint after the dice have fallen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drawn {
+    Chrome,
+    Firefox,
+    Safari,
+    Edge,
+    Ios,
+}
+
+impl Drawn {
+    /// The fingerprint itself; `None` for [`Fingerprint::Random`].
+    pub(crate) const fn fixed(fingerprint: Fingerprint) -> Option<Self> {
+        match fingerprint {
+            Fingerprint::Chrome => Some(Self::Chrome),
+            Fingerprint::Firefox => Some(Self::Firefox),
+            Fingerprint::Safari => Some(Self::Safari),
+            Fingerprint::Edge => Some(Self::Edge),
+            Fingerprint::Ios => Some(Self::Ios),
+            Fingerprint::Random => None,
+        }
+    }
+}
+
+const CHROME_CIPHERS: &[u16] = &[
+    GREASE, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c, 0x009d,
+    0x002f, 0x0035,
+];
+
+const EXTENDED_MASTER_SECRET: Extension = Extension::Fixed(23, &[]);
+const RENEGOTIATION_INFO: Extension = Extension::Fixed(0xff01, &[0]);
+const POINT_FORMATS: Extension = Extension::Fixed(11, &[1, 0]);
+const SESSION_TICKET: Extension = Extension::Fixed(35, &[]);
+const ALPN: Extension = Extension::Fixed(16, b"\x00\x0c\x02h2\x08http/1.1");
+const STATUS_REQUEST: Extension = Extension::Fixed(5, &[1, 0, 0, 0, 0]);
+const SIGNED_CERTIFICATE_TIMESTAMP: Extension = Extension::Fixed(18, &[]);
+const PSK_MODES: Extension = Extension::Fixed(45, &[1, 1]);
+const COMPRESS_BROTLI: Extension = Extension::Fixed(27, &[2, 0, 2]);
+const COMPRESS_ZLIB: Extension = Extension::Fixed(27, &[2, 0, 1]);
+const CHROME_SIGNATURES: Extension = Extension::Fixed(
+    13,
+    &[0, 16, 0x04, 0x03, 0x08, 0x04, 0x04, 0x01, 0x05, 0x03, 0x08, 0x05, 0x05, 0x01, 0x08, 0x06, 0x06, 0x01],
+);
+
+/// §4.1.
+static CHROME: Preset = Preset {
+    ciphers: CHROME_CIPHERS,
+    order: Order::Shuffled,
+    hybrid_key: HybridKey::Independent,
+    extensions: &[
+        Extension::Grease,
+        Extension::ServerName,
+        EXTENDED_MASTER_SECRET,
+        RENEGOTIATION_INFO,
+        Extension::Groups(&[GREASE, 0x11ec, 0x001d, 0x0017, 0x0018]),
+        POINT_FORMATS,
+        SESSION_TICKET,
+        ALPN,
+        STATUS_REQUEST,
+        CHROME_SIGNATURES,
+        SIGNED_CERTIFICATE_TIMESTAMP,
+        Extension::KeyShare(&[GREASE, 0x11ec, 0x001d]),
+        PSK_MODES,
+        Extension::Versions(&[GREASE, 0x0304, 0x0303]),
+        COMPRESS_BROTLI,
+        Extension::Fixed(APPLICATION_SETTINGS, b"\x00\x03\x02h2"),
+        Extension::EchGrease { aeads: &[1], payloads: &[144, 176, 208, 240] },
+        Extension::Grease,
+    ],
+};
+
+/// §4.2.
+static FIREFOX: Preset = Preset {
+    ciphers: &[
+        0x1301, 0x1303, 0x1302, 0xc02b, 0xc02f, 0xcca9, 0xcca8, 0xc02c, 0xc030, 0xc00a, 0xc009, 0xc013, 0xc014, 0x009c,
+        0x009d, 0x002f, 0x0035,
+    ],
+    order: Order::Fixed,
+    hybrid_key: HybridKey::Shared,
+    extensions: &[
+        Extension::ServerName,
+        EXTENDED_MASTER_SECRET,
+        RENEGOTIATION_INFO,
+        Extension::Groups(&[0x11ec, 0x001d, 0x0017, 0x0018, 0x0019, 0x0100, 0x0101]),
+        POINT_FORMATS,
+        ALPN,
+        STATUS_REQUEST,
+        Extension::Fixed(34, &[0, 8, 0x04, 0x03, 0x05, 0x03, 0x06, 0x03, 0x02, 0x03]), // delegated_credentials
+        SIGNED_CERTIFICATE_TIMESTAMP,
+        Extension::KeyShare(&[0x11ec, 0x001d, 0x0017]),
+        Extension::Versions(&[0x0304, 0x0303]),
+        Extension::Fixed(
+            13,
+            &[
+                0, 22, 0x04, 0x03, 0x05, 0x03, 0x06, 0x03, 0x08, 0x04, 0x08, 0x05, 0x08, 0x06, 0x04, 0x01, 0x05, 0x01,
+                0x06, 0x01, 0x02, 0x03, 0x02, 0x01,
+            ],
+        ),
+        Extension::Fixed(28, &[0x40, 0x01]),          // record_size_limit
+        Extension::Fixed(27, &[6, 0, 1, 0, 2, 0, 3]), // compress_certificate: zlib, brotli, zstd
+        Extension::EchGrease { aeads: &[1, 3], payloads: &[239] },
+    ],
+};
+
+/// §4.3.
+static SAFARI: Preset = Preset {
+    ciphers: &[
+        GREASE, 0x1302, 0x1303, 0x1301, 0xc02c, 0xc02b, 0xcca9, 0xc030, 0xc02f, 0xcca8, 0xc00a, 0xc009, 0xc014, 0xc013,
+        0x009d, 0x009c, 0x0035, 0x002f, 0xc008, 0xc012, 0x000a,
+    ],
+    order: Order::Fixed,
+    hybrid_key: HybridKey::Independent,
+    extensions: &[
+        Extension::Grease,
+        Extension::ServerName,
+        EXTENDED_MASTER_SECRET,
+        RENEGOTIATION_INFO,
+        Extension::Groups(&[GREASE, 0x11ec, 0x001d, 0x0017, 0x0018, 0x0019]),
+        POINT_FORMATS,
+        ALPN,
+        STATUS_REQUEST,
+        Extension::Fixed(
+            13,
+            &[
+                0, 20, 0x04, 0x03, 0x08, 0x04, 0x04, 0x01, 0x05, 0x03, 0x08, 0x05, 0x08, 0x05, 0x05, 0x01, 0x08, 0x06,
+                0x06, 0x01, 0x02, 0x01,
+            ],
+        ),
+        SIGNED_CERTIFICATE_TIMESTAMP,
+        Extension::KeyShare(&[GREASE, 0x11ec, 0x001d]),
+        PSK_MODES,
+        Extension::Versions(&[GREASE, 0x0304, 0x0303]),
+        COMPRESS_ZLIB,
+        Extension::Grease,
+    ],
+};
+
+/// §4.4.
+static IOS: Preset = Preset {
+    ciphers: &[
+        GREASE, 0x1301, 0x1302, 0x1303, 0xc02c, 0xc02b, 0xcca9, 0xc030, 0xc02f, 0xcca8, 0xc024, 0xc023, 0xc00a, 0xc009,
+        0xc028, 0xc027, 0xc014, 0xc013, 0x009d, 0x009c, 0x003d, 0x003c, 0x0035, 0x002f, 0xc008, 0xc012, 0x000a,
+    ],
+    order: Order::Fixed,
+    hybrid_key: HybridKey::Independent,
+    extensions: &[
+        Extension::Grease,
+        Extension::ServerName,
+        EXTENDED_MASTER_SECRET,
+        RENEGOTIATION_INFO,
+        Extension::Groups(&[GREASE, 0x001d, 0x0017, 0x0018, 0x0019]),
+        POINT_FORMATS,
+        ALPN,
+        STATUS_REQUEST,
+        Extension::Fixed(
+            13,
+            &[
+                0, 22, 0x04, 0x03, 0x08, 0x04, 0x04, 0x01, 0x05, 0x03, 0x02, 0x03, 0x08, 0x05, 0x08, 0x05, 0x05, 0x01,
+                0x08, 0x06, 0x06, 0x01, 0x02, 0x01,
+            ],
+        ),
+        SIGNED_CERTIFICATE_TIMESTAMP,
+        Extension::KeyShare(&[GREASE, 0x001d]),
+        PSK_MODES,
+        Extension::Versions(&[GREASE, 0x0304, 0x0303, 0x0302, 0x0301]),
+        Extension::Grease,
+        Extension::Padding,
+    ],
+};
+
+/// §4.5.
+static EDGE: Preset = Preset {
+    ciphers: CHROME_CIPHERS,
+    order: Order::Fixed,
+    hybrid_key: HybridKey::Independent,
+    extensions: &[
+        Extension::Grease,
+        Extension::ServerName,
+        EXTENDED_MASTER_SECRET,
+        RENEGOTIATION_INFO,
+        Extension::Groups(&[GREASE, 0x001d, 0x0017, 0x0018]),
+        POINT_FORMATS,
+        SESSION_TICKET,
+        ALPN,
+        STATUS_REQUEST,
+        CHROME_SIGNATURES,
+        SIGNED_CERTIFICATE_TIMESTAMP,
+        Extension::KeyShare(&[GREASE, 0x001d]),
+        PSK_MODES,
+        Extension::Versions(&[GREASE, 0x0304, 0x0303, 0x0302, 0x0301]),
+        COMPRESS_BROTLI,
+        Extension::Grease,
+        Extension::Padding,
+    ],
+};
+
+/// application_settings (ALPS), the code point Chrome has used since version 133.
+pub(crate) const APPLICATION_SETTINGS: u16 = 0x44cd;
