@@ -1,0 +1,171 @@
+//! A TCP server around a function.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::data;
+
+/// How long a connection of a test may stay silent before its thread gives up.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// A TCP server that runs a function for every connection.
+#[derive(Debug)]
+pub struct TcpOrigin {
+    port: u16,
+    accepted: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+}
+
+impl TcpOrigin {
+    /// Runs `serve` for every connection, each in a thread of its own.
+    #[must_use]
+    pub fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        let (v4, v6) = listeners();
+        let port = v4.local_addr().expect("a bound socket").port();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let stop = Arc::new(AtomicBool::new(false));
+        let serve = Arc::new(serve);
+        for listener in [v4, v6] {
+            let (serve, accepted, stop) = (Arc::clone(&serve), Arc::clone(&accepted), Arc::clone(&stop));
+            thread::spawn(move || {
+                for stream in listener.incoming() {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let Ok(stream) = stream else { continue };
+                    accepted.fetch_add(1, Ordering::Relaxed);
+                    let _ = stream.set_nodelay(true);
+                    let _ = stream.set_read_timeout(Some(SILENCE));
+                    let serve = Arc::clone(&serve);
+                    let _ = thread::Builder::new().stack_size(512 * 1024).spawn(move || serve(stream));
+                }
+            });
+        }
+        Self { port, accepted, stop }
+    }
+
+    /// Sends back what it gets; passes a half-close on after the last byte.
+    #[must_use]
+    pub fn echo() -> Self {
+        Self::start(|mut stream| {
+            let mut buffer = vec![0; 256 * 1024];
+            while let Ok(n) = stream.read(&mut buffer) {
+                if n == 0 {
+                    let _ = stream.shutdown(Shutdown::Write);
+                    return;
+                }
+                if stream.write_all(&buffer[..n]).is_err() {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// Speaks first, as mail and SSH servers do, then echoes.
+    #[must_use]
+    pub fn banner(text: &'static str) -> Self {
+        Self::start(move |mut stream| {
+            if stream.write_all(text.as_bytes()).is_ok() {
+                let mut buffer = [0; 4096];
+                while let Ok(n @ 1..) = stream.read(&mut buffer) {
+                    if stream.write_all(&buffer[..n]).is_err() {
+                        return;
+                    }
+                }
+            }
+        })
+    }
+
+    /// Reads to the client's half-close, then answers with `length` bytes of content preceded by the count (8 bytes, big-endian) of
+    /// correct bytes that it got.
+    #[must_use]
+    pub fn answers_after_eof(length: u64) -> Self {
+        Self::start(move |mut stream| {
+            let got = count_content(&mut stream);
+            let _ = stream.write_all(&got.to_be_bytes());
+            let _ = send_content(&mut stream, length);
+        })
+    }
+
+    /// Sends `length` bytes of content and half-closes at once; then counts what the client still sends, and writes the
+    /// count into `counted`.
+    #[must_use]
+    pub fn closes_first(length: u64, counted: Arc<AtomicUsize>) -> Self {
+        Self::start(move |mut stream| {
+            let _ = send_content(&mut stream, length);
+            let _ = stream.shutdown(Shutdown::Write);
+            let got = count_content(&mut stream);
+            counted.store(got as usize, Ordering::Release);
+        })
+    }
+
+    /// The IPv4 address.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// The port, of both families.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How many connections it has accepted.
+    #[must_use]
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for TcpOrigin {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // Wake both accept loops, so that they see it.
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        let _ = TcpStream::connect((Ipv6Addr::LOCALHOST, self.port));
+    }
+}
+
+/// Writes the first `length` bytes of the content.
+///
+/// # Errors
+/// The stream's.
+pub(crate) fn send_content(stream: &mut impl Write, length: u64) -> std::io::Result<()> {
+    let mut at = 0;
+    while at < length {
+        let chunk = data::content(at, (length - at).min(256 * 1024) as usize);
+        stream.write_all(chunk)?;
+        at += chunk.len() as u64;
+    }
+    stream.flush()
+}
+
+/// Reads to the end and returns how many bytes came, 0 if they were not the content.
+pub(crate) fn count_content(stream: &mut impl Read) -> u64 {
+    let mut buffer = vec![0; 256 * 1024];
+    let mut got = 0;
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return got,
+            Ok(n) if data::is_content(got, &buffer[..n]) => got += n as u64,
+            _ => return 0,
+        }
+    }
+}
+
+/// Two listeners on one port, so that `localhost` works whatever it resolves to first.
+pub(crate) fn listeners() -> (TcpListener, TcpListener) {
+    for _ in 0..100 {
+        let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+        let port = v4.local_addr().expect("a bound socket").port();
+        if let Ok(v6) = TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
+            return (v4, v6);
+        }
+    }
+    panic!("no port is free on both 127.0.0.1 and [::1]");
+}
