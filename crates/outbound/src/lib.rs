@@ -7,7 +7,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod http;
 pub mod options;
+pub mod socks5;
 pub mod vless;
 
 mod book;
