@@ -125,3 +125,40 @@ const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 /// An AlgorithmIdentifier's content for Ed25519: the OID 1.3.101.112, no parameters (RFC 8410 §3).
 const ED25519: &[u8] = &[OBJECT_ID, 3, 0x2b, 0x65, 0x70];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::hex;
+
+    const CERTIFICATE: &str = "
+3081af3063a003020102020100300506032b657030003022180f30303031303130313030303030305a180f303030313031303130
+30303030305a3000302a300506032b6570032100cd14b37f956e953194ff7fb73b3d81dcc561d61a7538094b7c3e1a643ee5f3aa
+300506032b657003410052d39363aa990a19112bf232441f0b67e6da155e6b2ac07f5746ed901d421aaeac6d2ce5ad646e8eb276
+ee22402337b8715634088cac024b2a2d7423cd6abe64";
+
+    #[test]
+    fn walks_to_key_and_signature() {
+        let der = hex(CERTIFICATE);
+        let leaf = Leaf::walk(&der).unwrap();
+        assert_eq!(leaf.ed25519.unwrap()[..], der[72..104]);
+        assert_eq!(leaf.signature, &der[114..]);
+        assert_eq!(leaf.extension, None);
+    }
+
+    #[test]
+    fn every_prefix_and_every_changed_byte_is_harmless() {
+        let der = hex(CERTIFICATE);
+        for length in 0..der.len() {
+            assert_eq!(Leaf::walk(&der[..length]), None, "{length}");
+        }
+        for at in 0..der.len() {
+            for value in [0, 1, 0x1f, 0x30, 0x7f, 0x80, 0x83, 0x84, 0xff] {
+                let mut changed = der.clone();
+                changed[at] = value;
+                let _ = Leaf::walk(&changed);
+            }
+        }
+        assert_eq!(Leaf::walk(&[der, vec![0]].concat()), None, "trailing bytes");
+    }
+}

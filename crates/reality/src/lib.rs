@@ -22,6 +22,11 @@ mod schedule;
 mod server_hello;
 mod shares;
 mod suite;
+#[cfg(feature = "testing")]
+#[expect(clippy::unwrap_used, clippy::expect_used, reason = "tests, benches and fuzz targets may stop")]
+pub mod testing;
+#[cfg(test)]
+mod vectors;
 mod verify;
 mod wire;
 

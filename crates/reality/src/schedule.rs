@@ -64,6 +64,7 @@ pub(crate) struct ApplicationSecrets {
 }
 
 /// The secret of one direction in one epoch. Wiped on drop, never printed.
+#[cfg_attr(feature = "testing", derive(Clone))]
 pub(crate) struct TrafficSecret {
     suite: Suite,
     bytes: Zeroizing<[u8; MAX_HASH]>,
@@ -143,3 +144,69 @@ fn expand_label(secret: &hkdf::Prk, label: &[u8], context: &[u8], out: &mut [u8]
 
 /// The longest hash in use, SHA-384.
 const MAX_HASH: usize = 48;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::hex;
+
+    impl TrafficSecret {
+        fn shown(&self) -> &[u8] {
+            &self.bytes[..self.suite.hash().len()]
+        }
+    }
+
+    fn key_and_iv(secret: &TrafficSecret) -> (Vec<u8>, Vec<u8>) {
+        let (mut key, mut iv) = (vec![0; secret.suite.aead().key_len()], vec![0; 12]);
+        expand_label(&secret.prk(), b"key", &[], &mut key).unwrap();
+        expand_label(&secret.prk(), b"iv", &[], &mut iv).unwrap();
+        (key, iv)
+    }
+
+    /// RFC 8448 §3, Simple 1-RTT Handshake.
+    #[test]
+    fn rfc_8448_trace() {
+        let shared = hex("8bd4054fb55b9d63fdfbacf9f04b9f0d35e6d63f537563efd46272900f89492d");
+        let hellos = hex("860c06edc07858ee8e78f0e7428c58edd6b43f2ca3e6e95f02ed063cf0e1cad8");
+        let secrets = HandshakeSecrets::new(Suite::Aes128GcmSha256, &shared, &hellos).unwrap();
+        assert_eq!(secrets.client.shown(), hex("b3eddb126e067f35a780b3abf45e2d8f3b1a950738f52e9600746a0e27a55a21"));
+        assert_eq!(secrets.server.shown(), hex("b67b7d690cc16c4e75e54213cb2d37b4e9c912bcded9105d42befd59d391ad38"));
+        let (key, iv) = key_and_iv(&secrets.server);
+        assert_eq!(key, hex("3fce516009c21727d0f2e4e86ee403bc"));
+        assert_eq!(iv, hex("5d313eb2671276ee13000b30"));
+
+        let flight = hex("9608102a0f1ccc6db6250b7b7e417b1a000eaada3daae4777a7686c9ff83df13");
+        let application = secrets.master.application(&flight).unwrap();
+        assert_eq!(application.client.shown(), hex("9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5"));
+        assert_eq!(application.server.shown(), hex("a11af9f05531f856ad47116b45a950328204b4f44bfb6b3a4b4f1f3fcb631643"));
+        let (key, iv) = key_and_iv(&application.client);
+        assert_eq!(key, hex("17422dda596ed5d9acd890e3c63f5051"));
+        assert_eq!(iv, hex("5b78923dee08579033e523d9"));
+
+        let finished = hmac::sign(&secrets.client.finished_key().unwrap(), &flight);
+        assert_eq!(finished.as_ref(), hex("a8ec436d677634ae525ac1fcebe11a039ec17694fac6e98527b642f2edd5ce61"));
+    }
+
+    /// The published walk through a connection with SHA-384 (The Illustrated TLS 1.3 Connection).
+    #[test]
+    fn sha_384_trace() {
+        let shared = hex("df4a291baa1eb7cfa6934b29b474baad2697e29f1f920dcc77c8a0a088447624");
+        let hellos = hex("e05f64fcd082bdb0dce473adf669c2769f257a1c75a51b7887468b5e0e7a7de4
+                          f4d34555112077f16e079019d5a845bd");
+        let secrets = HandshakeSecrets::new(Suite::Aes256GcmSha384, &shared, &hellos).unwrap();
+        let client = hex("db89d2d6df0e84fed74a2288f8fd4d0959f790ff23946cdf4c26d85e51bebd42
+                          ae184501972f8d30c4a3e4a3693d0ef0");
+        let server = hex("23323da031634b241dd37d61032b62a4f450584d1f7f47983ba2f7cc0cdcc39a
+                          68f481f2b019f9403a3051908a5d1622");
+        assert_eq!(secrets.client.shown(), client);
+        assert_eq!(secrets.server.shown(), server);
+    }
+
+    #[test]
+    fn secrets_are_redacted() {
+        let secrets = HandshakeSecrets::new(Suite::Aes128GcmSha256, &[1; 32], &[2; 32]).unwrap();
+        let shown = format!("{secrets:?} {:?}", secrets.client.record_key().unwrap());
+        assert_eq!(shown.matches("[redacted]").count(), 4, "{shown}");
+        assert!(!shown.contains(", 1"), "{shown}");
+    }
+}

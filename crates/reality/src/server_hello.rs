@@ -107,3 +107,56 @@ const HELLO_RETRY: [u8; 32] = [
     0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2, 0x11,
     0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::{self, hex};
+
+    fn hello() -> Vec<u8> {
+        let mut body = hex("0303 0101010101010101010101010101010101010101010101010101010101010101 20");
+        body.extend([0; 32]);
+        body.extend(hex("1301 00 0030 002b00020304 00330024001d0020"));
+        body.extend([7; 32]);
+        body.extend(hex("abcd0000"));
+        let at = body.len() - 4 - 32 - 14 - 2;
+        let length = (body.len() - at - 2) as u16;
+        body[at..at + 2].copy_from_slice(&length.to_be_bytes());
+        body
+    }
+
+    #[test]
+    fn reads_what_was_chosen() {
+        let body = hello();
+        let read = ServerHello::read(&body, &hex(vectors::HELLO)).unwrap();
+        assert_eq!((read.suite, read.group, read.share), (Suite::Aes128GcmSha256, 0x1d, &[7; 32][..]));
+    }
+
+    #[test]
+    fn every_prefix_and_every_changed_byte_is_harmless() {
+        let body = hello();
+        let client = hex(vectors::HELLO);
+        for length in 0..body.len() {
+            assert!(ServerHello::read(&body[..length], &client).is_err(), "{length}");
+        }
+        for at in 0..body.len() {
+            for value in [0, 1, 2, 0x7f, 0xff] {
+                let mut changed = body.clone();
+                changed[at] = value;
+                let _ = ServerHello::read(&changed, &client);
+            }
+        }
+    }
+
+    #[test]
+    fn extensions_that_come_twice_are_refused() {
+        let mut body = hello();
+        let twice = body.len() - 4;
+        body.splice(twice.., [0, 43, 0, 2, 3, 4, 0xab, 0xcd, 0, 0]);
+        let at = 2 + 32 + 33 + 3;
+        let length = (body.len() - at - 2) as u16;
+        body[at..at + 2].copy_from_slice(&length.to_be_bytes());
+        let refused = ServerHello::read(&body, &hex(vectors::HELLO)).unwrap_err();
+        assert_eq!(refused, Misbehaviour::Malformed("ServerHello").into());
+    }
+}

@@ -108,6 +108,7 @@ impl ClientHandshake {
         let hints = Hints {
             server_name: options.server_name.clone(),
             fingerprint: options.fingerprint,
+            browser: hello.browser,
             hybrid_share: options.has_hybrid_share(),
         };
         let opening = Opening { hello, ml_dsa: options.mldsa65_verify.clone(), hints };

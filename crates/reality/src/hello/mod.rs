@@ -5,8 +5,8 @@ mod presets;
 
 use std::sync::OnceLock;
 
-pub(crate) use presets::APPLICATION_SETTINGS;
-use presets::{Drawn, Extension, Order, Preset};
+pub(crate) use self::presets::{APPLICATION_SETTINGS, Browser};
+use self::presets::{Extension, Order, Preset};
 
 use self::grease::{GREASE, Grease};
 use crate::auth::{self, AuthKey};
@@ -24,12 +24,15 @@ pub(crate) struct ClientHello {
     pub(crate) auth: AuthKey,
     /// The types of the extensions in it.
     pub(crate) offered: Vec<u16>,
+    /// Whose hello it is.
+    pub(crate) browser: Browser,
 }
 
 impl ClientHello {
     pub(crate) fn new(options: &Options, random: &mut dyn Random, unix_time: u32) -> Result<Self, Error> {
         options.server_name.check()?;
-        let preset = Preset::of(draw(options.fingerprint, random));
+        let browser = draw(options.fingerprint, random);
+        let preset = Preset::of(browser);
         let keys = KeyShares::generate(&share_groups(preset, options.hybrid), preset.hybrid_key, random)?;
         let nonce = random::bytes::<32>(random);
         let shared = keys.reality(&options.public_key.0).ok_or(WEAK_KEY)?;
@@ -46,7 +49,7 @@ impl ClientHello {
             pad(&mut message);
         }
         auth.seal(&mut message, &nonce, auth::claim(options.client_version, unix_time, options.short_id))?;
-        Ok(Self { message, keys, auth, offered })
+        Ok(Self { message, keys, auth, offered, browser })
     }
 
     /// The record that carries it. Its version is 0301, later ones are 0303 (RFC 8446 §5.1, and as browsers do).
@@ -236,13 +239,13 @@ fn pick(values: &[u16], random: &mut dyn Random) -> u16 {
 }
 
 /// Resolves [`Fingerprint::Random`], once per process: a user's browser does not change between connections.
-fn draw(fingerprint: Fingerprint, random: &mut dyn Random) -> Drawn {
-    static DRAWN: OnceLock<Drawn> = OnceLock::new();
-    Drawn::fixed(fingerprint).unwrap_or_else(|| {
+fn draw(fingerprint: Fingerprint, random: &mut dyn Random) -> Browser {
+    static DRAWN: OnceLock<Browser> = OnceLock::new();
+    Browser::of(fingerprint).unwrap_or_else(|| {
         *DRAWN.get_or_init(|| match random::below(random, 10) {
-            0..6 => Drawn::Chrome,
-            6..9 => Drawn::Safari,
-            _ => Drawn::Firefox,
+            0..6 => Browser::Chrome,
+            6..9 => Browser::Safari,
+            _ => Browser::Firefox,
         })
     })
 }

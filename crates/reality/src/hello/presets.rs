@@ -46,21 +46,20 @@ pub(crate) enum Extension {
 }
 
 impl Preset {
-    /// The table of a fingerprint; `random` must have been drawn before.
-    pub(crate) const fn of(fingerprint: Drawn) -> &'static Self {
-        match fingerprint {
-            Drawn::Chrome => &CHROME,
-            Drawn::Firefox => &FIREFOX,
-            Drawn::Safari => &SAFARI,
-            Drawn::Edge => &EDGE,
-            Drawn::Ios => &IOS,
+    pub(crate) const fn of(browser: Browser) -> &'static Self {
+        match browser {
+            Browser::Chrome => &CHROME,
+            Browser::Firefox => &FIREFOX,
+            Browser::Safari => &SAFARI,
+            Browser::Edge => &EDGE,
+            Browser::Ios => &IOS,
         }
     }
 }
 
-/// A fingerprint after the dice have fallen.
+/// A browser that has a table: a [`Fingerprint`] after the dice have fallen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Drawn {
+pub(crate) enum Browser {
     Chrome,
     Firefox,
     Safari,
@@ -68,9 +67,9 @@ pub(crate) enum Drawn {
     Ios,
 }
 
-impl Drawn {
-    /// The fingerprint itself; `None` for [`Fingerprint::Random`].
-    pub(crate) const fn fixed(fingerprint: Fingerprint) -> Option<Self> {
+impl Browser {
+    /// `None` for [`Fingerprint::Random`].
+    pub(crate) const fn of(fingerprint: Fingerprint) -> Option<Self> {
         match fingerprint {
             Fingerprint::Chrome => Some(Self::Chrome),
             Fingerprint::Firefox => Some(Self::Firefox),

@@ -4,13 +4,14 @@
 //!  preface | SETTINGS | WINDOW_UPDATE | HEADERS (stream 1, the whole request)
 //! ```
 
-use crate::options::{Fingerprint, ServerName};
+use crate::hello::Browser;
+use crate::options::ServerName;
 use crate::wire::put_u16;
 
 /// The bytes of the request. Fields are written as plain literals, without Huffman coding: their length is all that a
 /// bystander sees.
-pub(super) fn request(server_name: &ServerName, fingerprint: Fingerprint) -> Vec<u8> {
-    let manners = Manners::of(fingerprint);
+pub(super) fn request(server_name: &ServerName, browser: Browser) -> Vec<u8> {
+    let manners = Manners::of(browser);
     let mut out = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     frame(&mut out, SETTINGS, 0, 0, |out| {
         for (id, value) in manners.settings {
@@ -36,16 +37,16 @@ struct Manners {
 }
 
 impl Manners {
-    const fn of(fingerprint: Fingerprint) -> Self {
-        match fingerprint {
-            Fingerprint::Firefox => Self {
+    const fn of(browser: Browser) -> Self {
+        match browser {
+            Browser::Firefox => Self {
                 settings: &[(1, 65_536), (2, 0), (4, 131_072), (5, 16_384)],
                 window: 12_517_377,
                 user_agent: "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:148.0) Gecko/20100101 Firefox/148.0",
                 accept: "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
                 client_hints: &[],
             },
-            Fingerprint::Safari | Fingerprint::Ios => Self {
+            Browser::Safari | Browser::Ios => Self {
                 settings: &[(2, 0), (3, 100), (4, 2_097_152), (9, 1)],
                 window: 10_420_225,
                 user_agent: "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) \
@@ -53,7 +54,7 @@ impl Manners {
                 accept: "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
                 client_hints: &[],
             },
-            Fingerprint::Chrome | Fingerprint::Edge | Fingerprint::Random => Self {
+            Browser::Chrome | Browser::Edge => Self {
                 settings: &[(1, 65_536), (2, 0), (4, 6_291_456), (6, 262_144)],
                 window: 15_663_105,
                 user_agent: "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \

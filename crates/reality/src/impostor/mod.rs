@@ -5,6 +5,7 @@ mod browse;
 use std::fmt::Write as _;
 
 use crate::error::{Alert, LIKELY_CAUSES};
+use crate::hello::Browser;
 use crate::options::{Fingerprint, ServerName};
 use crate::record::{Encrypter, Opener, kind};
 use crate::verify::Stranger;
@@ -29,6 +30,7 @@ pub struct Impostor {
 pub(crate) struct Hints {
     pub(crate) server_name: ServerName,
     pub(crate) fingerprint: Fingerprint,
+    pub(crate) browser: Browser,
     pub(crate) hybrid_share: bool,
 }
 
@@ -53,7 +55,7 @@ impl Impostor {
     pub fn browse(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         if self.h2 {
-            let request = browse::request(&self.hints.server_name, self.hints.fingerprint);
+            let request = browse::request(&self.hints.server_name, self.hints.browser);
             self.seal(kind::APPLICATION_DATA, &request, &mut out);
         }
         out

@@ -13,8 +13,6 @@ mod opener;
 mod sealer;
 
 pub(crate) use key::RecordKey;
-#[cfg(any(test, feature = "testing"))]
-pub(crate) use key::TAG;
 pub use opener::{Content, Opened, Opener};
 pub(crate) use sealer::Encrypter;
 pub use sealer::Sealer;

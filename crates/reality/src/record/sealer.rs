@@ -104,6 +104,11 @@ impl Encrypter {
         let mut message = Vec::with_capacity(5);
         put_message(&mut message, 24, |body| body.push(0));
         self.seal(kind::HANDSHAKE, &message, out)?;
+        self.update()
+    }
+
+    /// Moves to the next epoch.
+    pub(crate) fn update(&mut self) -> Result<(), Error> {
         *self = Self::new(self.secret.next()?)?;
         Ok(())
     }
