@@ -38,6 +38,8 @@ mod ports;
 mod process;
 pub mod programs;
 mod scratch;
+pub mod stage;
+pub mod subject;
 pub mod tls;
 
 pub use ports::{free_port, is_listening, wait_for_port};

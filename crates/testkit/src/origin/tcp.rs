@@ -80,6 +80,18 @@ impl TcpOrigin {
         })
     }
 
+    /// Reads `needed` bytes, then answers with `length` bytes of content, slowly at first, and closes.
+    #[must_use]
+    pub fn answers_after(needed: u64, length: u64) -> Self {
+        Self::start(move |mut stream| {
+            let mut request = Read::by_ref(&mut stream).take(needed);
+            if count_content(&mut request) == needed {
+                thread::sleep(Duration::from_millis(200));
+                let _ = send_content(&mut stream, length);
+            }
+        })
+    }
+
     /// Reads to the client's half-close, then answers with `length` bytes of content preceded by the count (8 bytes, big-endian) of
     /// correct bytes that it got.
     #[must_use]

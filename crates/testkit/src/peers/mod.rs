@@ -35,7 +35,7 @@ pub fn xray(era: Era, config: &serde_json::Value, ports: &[u16]) -> Process {
     let scratch = Scratch::new("xray");
     let file = scratch.write("config.json", config.to_string());
     let mut command = Command::new(era.python());
-    command.arg(repository().join("tests/peers/xray.py")).arg(file);
+    command.arg(repository().join("tests/peers/run_xray.py")).arg(file);
     Process::start("xray", command, scratch).listening(ports)
 }
 

@@ -1,4 +1,4 @@
-"""Runs the Xray of this virtual environment on one configuration file: xray.py CONFIG.json
+"""Runs the Xray of this virtual environment on one configuration file: run_xray.py CONFIG.json
 
 Ends when standard input closes, so that a server shared by many tests goes away with the test process. The watching is
 done by a child, because the library holds the interpreter for as long as it runs.

@@ -1,0 +1,16 @@
+//! The whole program against real peers: stock Xray servers of two generations, real client programs, a live browser.
+//!
+//! `scripts/setup` installs the peers; `cargo build --release` makes the binary under test. `ADIT_SUBJECT=xray`, `mihomo` or
+//! `sing-box` puts that program in adit's place, to see how others behave in the same scenes.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests: a panic is how they fail")]
+
+mod clients;
+mod edges;
+mod faults;
+mod fingerprint;
+mod reality;
+mod scenes;
+mod splice;
+mod vless;
