@@ -7,16 +7,14 @@ use tokio::time::timeout;
 
 use crate::Stream;
 
-/// At most this long for the last word to be taken and for the peer to close.
+/// At most this long for the last words to be taken, and again for the peer to close.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// At most this much of what the peer still sends is read and thrown away.
 const DRAINED: usize = 64 * 1024;
 
-/// Sends `last_words`, ends our direction and closes. Without words it closes at once.
+/// Sends `last_words` and [lingers](linger). Without words it closes at once.
 ///
-/// A socket that is closed with unread input resets the connection, and a reset may overtake words on their way. So
-/// what the peer still sends is read for a moment: until it closes, 64 KiB or two seconds, whichever comes first.
 /// Errors are not reported: there is nobody left to tell.
 ///
 /// # Cancel safety
@@ -25,8 +23,20 @@ pub async fn farewell(mut stream: impl Stream, last_words: &[u8]) {
     if last_words.is_empty() {
         return;
     }
+    if let Ok(Ok(())) = timeout(PATIENCE, stream.write_all(last_words)).await {
+        linger(stream).await;
+    }
+}
+
+/// Ends our direction and closes, but not in a way that could take back what was written.
+///
+/// A socket that is closed with unread input resets the connection, and a reset may overtake words on their way. So
+/// what the peer still sends is read for a moment: until it closes, 64 KiB or two seconds, whichever comes first.
+///
+/// # Cancel safety
+/// As [`farewell`].
+pub async fn linger(mut stream: impl Stream) {
     let goodbye = async {
-        stream.write_all(last_words).await?;
         stream.shutdown().await?;
         let mut sink = vec![0; 4096];
         let mut left = DRAINED;

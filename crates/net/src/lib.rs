@@ -33,7 +33,7 @@ mod task;
 pub use addr::{BadAddress, ClientAddr, Domain, Host, Target, unmapped};
 pub use descriptors::raise_descriptor_limit;
 pub use dialer::{BoxFuture, Datagrams, Dial, DialError, Dialer, RecvDatagram, SendDatagram};
-pub use farewell::farewell;
+pub use farewell::{farewell, linger};
 pub use handler::{Accepted, Handler, Packet, Reply, ReturnPath};
 pub use listener::{Listener, is_own_listener};
 pub use relay::{Broken, Counters, End, Limits, Side, relay};
