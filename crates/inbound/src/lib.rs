@@ -42,8 +42,16 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod budgets;
+mod client;
+mod door;
+pub mod http;
 mod listen;
 mod options;
+mod serve;
+pub mod socks4;
+pub mod socks5;
+mod udp;
 mod users;
 
 pub use access::Access;

@@ -4,11 +4,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use adit_net::{Handler, Listener, Shutdown, listen_udp, unmapped};
+use adit_net::{Handler, Listener, Shutdown, Task, listen_udp, unmapped};
 use thiserror::Error;
 use tokio::net::UdpSocket;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
+use crate::budgets::Budgets;
+use crate::door::Door;
+use crate::serve::serve;
+use crate::udp::Associations;
 use crate::{Kind, Options};
 
 /// A bound listener that does not serve yet.
@@ -51,14 +55,7 @@ impl Inbound {
     /// # Panics
     /// Outside of a Tokio runtime.
     pub fn bind(options: Options) -> Result<Self, BindError> {
-        let listener =
-            Listener::bind(options.listen).map_err(|source| BindError::Tcp { at: options.listen, source })?;
-        let udp = if options.udp && options.kind != Kind::Http {
-            let at = listener.local_addr();
-            Some(listen_udp(at).map_err(|source| BindError::Udp { at, source })?)
-        } else {
-            None
-        };
+        let (listener, udp) = bind(&options)?;
         Ok(Self { options, listener, udp })
     }
 
@@ -68,26 +65,63 @@ impl Inbound {
         unmapped(self.listener.local_addr())
     }
 
-    /// Serves clients until `shutdown` starts; then accepts no more, and returns when the last client is done.
+    /// Serves clients until `shutdown` starts; then accepts no more, lets HTTP connections end between requests, and
+    /// returns when the last client is done.
     ///
     /// # Cancel safety
     /// Dropping the future closes the listener and ends every connection it serves.
     pub async fn run<H: Handler>(self, handler: Arc<H>, shutdown: Shutdown) {
+        self.run_within(Budgets::default(), handler, shutdown).await;
+    }
+
+    pub(crate) async fn run_within<H: Handler>(self, budgets: Budgets, handler: Arc<H>, shutdown: Shutdown) {
         let Self { options, listener, udp } = self;
+        let associations = udp.map(|socket| Arc::new(Associations::new(socket)));
+        let _receiving =
+            associations.clone().map(|associations| Task::spawn("socks udp", associations.receive(handler.clone())));
+        let door = Arc::new(Door::new(options, budgets, associations, shutdown.clone()));
         let mut clients = JoinSet::new();
         loop {
             tokio::select! {
                 () = shutdown.started() => break,
                 (stream, client) = listener.accept() => {
-                    if options.access.admits(client) {
-                        let handler = handler.clone();
-                        clients.spawn(async move { drop((stream, handler)) });
+                    if door.admits(client) {
+                        clients.spawn(serve(stream, client, door.clone(), handler.clone()));
                     }
                 }
-                Some(_) = clients.join_next() => {}
+                Some(ended) = clients.join_next() => report(ended),
             }
         }
-        drop((listener, udp));
-        while clients.join_next().await.is_some() {}
+        drop(listener);
+        while let Some(ended) = clients.join_next().await {
+            report(ended);
+        }
+    }
+}
+
+/// A panic ends one client, and is not passed over in silence.
+fn report(ended: Result<(), JoinError>) {
+    if ended.is_err_and(|error| error.is_panic()) {
+        tracing::error!("serving a client panicked; please report this as a bug");
+    }
+}
+
+/// A UDP socket on the port that the TCP listener has. A port that the system chose may be taken for UDP.
+fn bind(options: &Options) -> Result<(Listener, Option<UdpSocket>), BindError> {
+    let wants_udp = options.udp && options.kind != Kind::Http;
+    let mut attempts = if options.listen.port() == 0 { 16 } else { 1 };
+    loop {
+        attempts -= 1;
+        let listener =
+            Listener::bind(options.listen).map_err(|source| BindError::Tcp { at: options.listen, source })?;
+        if !wants_udp {
+            return Ok((listener, None));
+        }
+        let at = listener.local_addr();
+        match listen_udp(at) {
+            Ok(udp) => return Ok((listener, Some(udp))),
+            Err(_) if attempts > 0 => {}
+            Err(source) => return Err(BindError::Udp { at, source }),
+        }
     }
 }
