@@ -183,12 +183,12 @@ impl Flight {
         self.transcript.add(message);
         let secrets = self.master.application(self.transcript.current().as_ref())?;
 
+        let opener = Opener::new(secrets.server)?;
+        let encrypter = Encrypter::new(secrets.client)?;
+
         output.extend_from_slice(&[kind::CHANGE_CIPHER_SPEC, 3, 3, 0, 1, 1]);
         let answer = self.answer();
         self.encrypter.seal(kind::HANDSHAKE, &answer, output)?;
-
-        let opener = Opener::new(secrets.server)?;
-        let encrypter = Encrypter::new(secrets.client)?;
         Ok(match server {
             Ok(proof) => {
                 let sealer = Sealer::new(encrypter, &proof);
@@ -255,7 +255,7 @@ const ENCRYPTED_EXTENSIONS: u8 = 8;
 const CERTIFICATE: u8 = 11;
 const CERTIFICATE_REQUEST: u8 = 13;
 const CERTIFICATE_VERIFY: u8 = 15;
-const FINISHED: u8 = 20;
+pub(super) const FINISHED: u8 = 20;
 const COMPRESSED_CERTIFICATE: u8 = 25;
 
 const ALPN: u16 = 16;

@@ -12,7 +12,7 @@ mod messages;
 
 use std::mem;
 
-use self::flight::{End, Flight, Opening};
+use self::flight::{End, FINISHED, Flight, Opening};
 use self::messages::Messages;
 use crate::error::{Alert, Error, Misbehaviour};
 use crate::hello::ClientHello;
@@ -212,8 +212,10 @@ impl ClientHandshake {
         let content = flight.open(header, payload)?;
         self.messages.add(content)?;
         while let Some(message) = self.messages.next()? {
+            if message.first() == Some(&FINISHED) {
+                self.messages.must_be_empty()?; // keys change here as well; before we answer under the new ones
+            }
             if let Some(end) = flight.message(&message, &mut self.output)? {
-                self.messages.must_be_empty()?;
                 return Ok(Some(end));
             }
         }
