@@ -153,7 +153,7 @@ impl FromStr for ShortId {
             "must be an even number of hexadecimal digits, at most 16 (in YAML: quote it, 0123 is read as a number)",
         );
         let digits = text.as_bytes();
-        if digits.len() % 2 != 0 || digits.len() > 16 {
+        if !digits.len().is_multiple_of(2) || digits.len() > 16 {
             return Err(NOT_HEX);
         }
         let mut id = [0; 8];

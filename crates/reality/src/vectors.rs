@@ -3,7 +3,7 @@
 /// Bytes from hexadecimal digits; white space is ignored.
 pub(crate) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).map(|d| d as u8).collect();
-    assert!(digits.len() % 2 == 0);
+    assert!(digits.len().is_multiple_of(2));
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 

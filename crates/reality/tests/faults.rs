@@ -1,5 +1,7 @@
 //! Servers that break the protocol or are none (F-F1, F-F2, F-F4): the right error, the right alert, never a panic.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop")]
+
 use adit_reality::testing::{Fault, Group, Identity, Layout, Script, Suite, TestServer, exchange, opener};
 use adit_reality::{
     Alert, ClientHandshake, Content, Error, Fault as Blame, Fingerprint, Impostor, Misbehaviour, Opened, Options,

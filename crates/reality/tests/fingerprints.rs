@@ -1,5 +1,7 @@
 //! F-F7: each hello is exactly the browser's (spec: vless-reality §4), over many connections.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop")]
+
 use std::collections::HashSet;
 
 use adit_reality::testing::Hello;
@@ -65,7 +67,7 @@ fn ja4(hello: &Hello) -> String {
     let mut ciphers = four(&plain(&hello.ciphers));
     let kinds = plain(&hello.kinds());
     let mut extensions = four(&kinds.iter().copied().filter(|k| ![0, 16].contains(k)).collect::<Vec<_>>());
-    let alpn = hello.alpn().first().map_or("00".to_owned(), |a| format!("{}{}", &a[..1], &a[a.len() - 1..]));
+    let alpn = hello.alpn().first().map_or_else(|| "00".to_owned(), |a| format!("{}{}", &a[..1], &a[a.len() - 1..]));
     let version = match plain(&hello.versions()).iter().max() {
         Some(0x0304) => "13",
         other => panic!("version {other:?}"),

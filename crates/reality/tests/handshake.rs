@@ -1,5 +1,7 @@
 //! Handshakes that succeed: every quirk of real servers (spec: vless-reality §2.7), whole and in pieces. F-F5, F-F6.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop")]
+
 use adit_reality::testing::{Fault, Group, Identity, Layout, Policy, Script, Suite, TestServer, exchange};
 use adit_reality::{
     ClientHandshake, ClientVersion, Content, Error, Established, Fingerprint, Hybrid, MAX_RECORD, Opened, Opener,
@@ -288,5 +290,5 @@ fn nothing_secret_is_shown() {
     let proof: ServerProven = established.proof;
     assert_eq!(format!("{proof:?}"), "ServerProven(())");
     let shown = format!("{:?}", start(&Identity::new(1).options()));
-    assert!(!shown.contains("15, 15"), "{shown}");
+    assert_eq!(shown, "ClientHandshake(awaiting ServerHello)");
 }

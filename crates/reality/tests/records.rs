@@ -1,5 +1,7 @@
 //! The record layer after the handshake (F-F6): what is found, and that nothing beyond one record is touched.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop")]
+
 use adit_reality::testing::{Suite, TestServer, opener};
 use adit_reality::{Alert, Content, MAX_RECORD, Opened, Opener};
 

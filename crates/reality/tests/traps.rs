@@ -1,5 +1,7 @@
 //! The things that break naive clients (spec: vless-reality §0.1). The ninth and tenth concern VLESS and Vision.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop")]
+
 use adit_reality::testing::{Fault, Group, Hello, Identity, Layout, Policy, Script, TestServer, exchange};
 use adit_reality::{
     ClientHandshake, ClientVersion, Content, Fingerprint, Hybrid, Opened, Options, Progress, SystemRandom,

@@ -1,7 +1,5 @@
 //! What the server says from ServerHello to Finished.
 
-use std::fmt;
-
 use aws_lc_rs::hmac;
 
 use super::{Established, Negotiated};
@@ -44,7 +42,7 @@ pub(super) struct Flight {
 }
 
 /// What a genuine site may ask for, and a browser answers.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Terms {
     h2: bool,
     application_settings: bool,
@@ -218,18 +216,6 @@ impl Flight {
         let mac = hmac::sign(&self.client_finished, self.transcript.current().as_ref());
         put_message(&mut answer, FINISHED, |out| out.extend_from_slice(mac.as_ref()));
         answer
-    }
-}
-
-impl fmt::Debug for Opening {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opening").field("hints", &self.hints).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Flight {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flight").field("negotiated", &self.negotiated).finish_non_exhaustive()
     }
 }
 

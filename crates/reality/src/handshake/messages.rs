@@ -3,7 +3,7 @@
 use crate::error::{Error, Misbehaviour};
 
 /// Bytes of messages that are not complete yet.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Messages(Vec<u8>);
 
 impl Messages {

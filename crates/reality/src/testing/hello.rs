@@ -131,6 +131,6 @@ fn vector<'a>(at: &mut &'a [u8], bytes: usize) -> &'a [u8] {
 }
 
 fn numbers(bytes: &[u8]) -> Vec<u16> {
-    assert!(bytes.len() % 2 == 0, "whole numbers");
+    assert!(bytes.len().is_multiple_of(2), "whole numbers");
     bytes.chunks(2).map(|pair| u16::from_be_bytes(pair.try_into().unwrap())).collect()
 }
