@@ -96,7 +96,18 @@ impl TlsConnector {
             .map_err(|error| self.explain(error))
     }
 
-    fn explain(&self, error: io::Error) -> DialError {
+    /// What handshakes are configured with.
+    pub(crate) fn config(&self) -> &ClientConfig {
+        self.config.config()
+    }
+
+    /// The name that is sent and checked.
+    pub(crate) fn server_name(&self) -> &ServerName<'static> {
+        &self.server_name
+    }
+
+    /// Says what a handshake's error means.
+    pub(crate) fn explain(&self, error: io::Error) -> DialError {
         let name = self.server_name.to_str();
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(why @ rustls::Error::InvalidCertificate(_)) => {

@@ -21,6 +21,7 @@ mod reality;
 mod record;
 #[cfg(test)]
 mod testing;
+mod tls13;
 
 use std::io;
 use std::net::SocketAddr;
@@ -54,6 +55,8 @@ pub struct Vless {
 enum Wrap {
     None,
     Tls(TlsConnector),
+    /// For Vision; with what packetaddr uses, which goes without.
+    VisionTls(tls13::Connector, TlsConnector),
     Reality(Box<adit_reality::Options>),
 }
 
@@ -65,7 +68,13 @@ impl Vless {
     pub(crate) fn new(server: Server, options: Options) -> Result<Self, TlsOptionsError> {
         let wrap = match options.security {
             Security::None => Wrap::None,
-            Security::Tls(tls) => Wrap::Tls(TlsConnector::new(&tls)?),
+            Security::Tls(tls) => {
+                let tls = TlsConnector::new(&tls)?;
+                match options.flow {
+                    Flow::Plain => Wrap::Tls(tls),
+                    Flow::Vision { .. } => Wrap::VisionTls(tls13::Connector::new(tls.config(), tls.server_name()), tls),
+                }
+            }
             Security::Reality(reality) => Wrap::Reality(reality),
         };
         Ok(Self {
@@ -92,13 +101,20 @@ impl Vless {
     /// Reaches the server, proves it, and starts a VLESS stream on it.
     async fn open(&self, vision: bool, opening: Opening) -> Result<BoxStream, DialError> {
         self.back_off.check().map_err(|error| self.server.blame(error))?;
-        let io = self.server.connect().await?;
+        let mut io = self.server.connect().await?;
         self.server
             .handshake(async move {
                 let stream: BoxStream = match &self.wrap {
                     Wrap::None if vision => return Err(DialError::Denied(VISION_NEEDS_TLS.into())),
                     Wrap::None => Box::new(HeaderStream::new(io, opening)),
-                    Wrap::Tls(tls) => Box::new(HeaderStream::new(tls.connect(io).await?, opening)),
+                    Wrap::VisionTls(tls13, tls) if vision => {
+                        let secured = tls13.connect(&mut io).await.map_err(|error| tls.explain(error))?;
+                        let tls13::Secured { opener, sealer, received } = secured;
+                        Box::new(VisionStream::new(io, opener, sealer, received, self.id, opening))
+                    }
+                    Wrap::Tls(tls) | Wrap::VisionTls(_, tls) => {
+                        Box::new(HeaderStream::new(tls.connect(io).await?, opening))
+                    }
                     Wrap::Reality(options) => self.open_reality(io, options, vision, opening).await?,
                 };
                 Ok(stream)
