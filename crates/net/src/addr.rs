@@ -60,10 +60,7 @@ impl Domain {
                 _ => return Err(BadAddress::TooLong),
             }
         }
-        if !name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-        {
+        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
             return Err(BadAddress::BadCharacter);
         }
         if name.parse::<IpAddr>().is_ok() {
@@ -192,10 +189,7 @@ impl Target {
     /// A target from its parts.
     #[must_use]
     pub fn new(host: impl Into<Host>, port: u16) -> Self {
-        Self {
-            host: host.into(),
-            port,
-        }
+        Self { host: host.into(), port }
     }
 
     /// The socket address, if the host is an address.
@@ -224,10 +218,7 @@ impl FromStr for Target {
             return Err(BadAddress::BadPort);
         }
         let port = port.parse().map_err(|_| BadAddress::BadPort)?;
-        Ok(Self {
-            host: host.parse()?,
-            port,
-        })
+        Ok(Self { host: host.parse()?, port })
     }
 }
 
@@ -320,16 +311,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), shown);
         }
-        for bad in [
-            "example.com",
-            "::1:53",
-            "a:",
-            "a:65536",
-            "a:+1",
-            "a:-1",
-            ":80",
-            "[::1:80",
-        ] {
+        for bad in ["example.com", "::1:53", "a:", "a:65536", "a:+1", "a:-1", ":80", "[::1:80"] {
             assert!(bad.parse::<Target>().is_err(), "{bad:?}");
         }
     }

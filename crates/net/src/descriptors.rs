@@ -19,13 +19,7 @@ pub(crate) const RESERVE: u64 = 32;
 /// The system's error if it refuses; the old limit then stays.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: maximum,
-            maximum,
-        },
-    )?;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
     Ok(maximum.unwrap_or(u64::MAX))
 }
 

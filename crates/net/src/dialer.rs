@@ -71,10 +71,7 @@ impl DialError {
             io::ErrorKind::ConnectionRefused => Self::Refused(peer.to_string()),
             io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => Self::Unreachable(peer.to_string()),
             io::ErrorKind::TimedOut => Self::TimedOut(format!("connect to {peer}")),
-            _ => Self::Io {
-                context: format!("connect to {peer}"),
-                source: error,
-            },
+            _ => Self::Io { context: format!("connect to {peer}"), source: error },
         }
     }
 }

@@ -45,21 +45,14 @@ impl Resolve for SystemResolver {
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0))
                 .await
-                .map_err(|error| ResolveError::Failed {
-                    name: name.clone(),
-                    cause: error.to_string(),
-                })?;
+                .map_err(|error| ResolveError::Failed { name: name.clone(), cause: error.to_string() })?;
             let mut addresses = Vec::new();
             for address in found.map(|socket| socket.ip().to_canonical()) {
                 if !addresses.contains(&address) {
                     addresses.push(address);
                 }
             }
-            if addresses.is_empty() {
-                Err(ResolveError::NoAddress(name.clone()))
-            } else {
-                Ok(addresses)
-            }
+            if addresses.is_empty() { Err(ResolveError::NoAddress(name.clone())) } else { Ok(addresses) }
         })
     }
 }
@@ -111,10 +104,7 @@ impl Resolve for WithHosts {
                     None => return self.next.resolve(&name).await,
                 }
             }
-            Err(ResolveError::Failed {
-                name,
-                cause: "hosts aliases form a loop".into(),
-            })
+            Err(ResolveError::Failed { name, cause: "hosts aliases form a loop".into() })
         })
     }
 }

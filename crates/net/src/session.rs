@@ -183,14 +183,6 @@ impl Session {
     /// A session that begins now.
     #[must_use]
     pub fn new(network: Network, entry: Entry, client: ClientAddr, target: Target) -> Self {
-        Self {
-            id: SessionId::next(),
-            network,
-            entry,
-            client,
-            target,
-            sniffed: None,
-            since: Instant::now(),
-        }
+        Self { id: SessionId::next(), network, entry, client, target, sniffed: None, since: Instant::now() }
     }
 }

@@ -32,10 +32,7 @@ pub struct KeepAlive {
 
 impl Default for KeepAlive {
     fn default() -> Self {
-        Self {
-            idle: Duration::from_secs(15),
-            interval: Duration::from_secs(15),
-        }
+        Self { idle: Duration::from_secs(15), interval: Duration::from_secs(15) }
     }
 }
 
@@ -45,10 +42,7 @@ impl KeepAlive {
         if self.idle.is_zero() {
             return;
         }
-        let probes = TcpKeepalive::new()
-            .with_time(self.idle)
-            .with_interval(self.interval)
-            .with_retries(4);
+        let probes = TcpKeepalive::new().with_time(self.idle).with_interval(self.interval).with_retries(4);
         let _ = SockRef::from(stream).set_tcp_keepalive(&probes);
     }
 }
@@ -62,11 +56,7 @@ impl SocketOptions {
     /// # Cancel safety
     /// Dropping the future closes the socket.
     pub async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
-        let socket = if to.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
+        let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         self.mark_and_bind(SockRef::from(&socket), Some(to.ip()))?;
         socket.set_nodelay(true)?;
         let stream = socket.connect(to).await?;

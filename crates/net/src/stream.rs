@@ -28,6 +28,14 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
         None
     }
 
+    /// The socket at the very bottom, for asking about its state (failed? everything sent?), never for moving bytes.
+    ///
+    /// Layers pass the question down. The default knows it only while the stream is raw, which costs precision and
+    /// nothing else.
+    fn socket(&self) -> Option<&TcpStream> {
+        self.raw_writer().or_else(|| self.raw_reader())
+    }
+
     /// Makes the end of this stream look like a failure to its peer when it is dropped: a TCP reset rather than a FIN.
     ///
     /// Called when the other side of a relay broke, so that a cut transfer never looks complete. Layers pass it down;
@@ -62,6 +70,10 @@ impl<S: Stream + ?Sized> Stream for Box<S> {
         (**self).raw_writer()
     }
 
+    fn socket(&self) -> Option<&TcpStream> {
+        (**self).socket()
+    }
+
     fn abort(&mut self) {
         (**self).abort();
     }
@@ -80,11 +92,7 @@ pub struct Prefixed<S> {
 impl<S> Prefixed<S> {
     /// `prefix` is delivered before anything that `inner` still has.
     pub fn new(prefix: Vec<u8>, inner: S) -> Self {
-        Self {
-            prefix,
-            taken: 0,
-            inner,
-        }
+        Self { prefix, taken: 0, inner }
     }
 }
 
@@ -133,15 +141,15 @@ impl<S: Stream> AsyncWrite for Prefixed<S> {
 
 impl<S: Stream> Stream for Prefixed<S> {
     fn raw_reader(&self) -> Option<&TcpStream> {
-        if self.taken == self.prefix.len() {
-            self.inner.raw_reader()
-        } else {
-            None
-        }
+        if self.taken == self.prefix.len() { self.inner.raw_reader() } else { None }
     }
 
     fn raw_writer(&self) -> Option<&TcpStream> {
         self.inner.raw_writer()
+    }
+
+    fn socket(&self) -> Option<&TcpStream> {
+        self.inner.socket()
     }
 
     fn abort(&mut self) {

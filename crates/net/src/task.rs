@@ -18,10 +18,7 @@ impl<T: Send + 'static> Task<T> {
     pub fn spawn(name: &'static str, future: impl Future<Output = T> + Send + 'static) -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
         let handle = tokio::spawn(future.instrument(tracing::error_span!("task", name)));
-        Self {
-            name,
-            handle: Some(handle),
-        }
+        Self { name, handle: Some(handle) }
     }
 
     /// Waits for the task's result; `None` if it panicked or was aborted. A panic is logged.
