@@ -1,0 +1,145 @@
+//! From a session to a way out: one step, no I/O except the one look-up a rule may ask for.
+
+use std::net::IpAddr;
+
+use adit_net::{DialError, Host, HostsEntry, Network, Session, Target};
+use adit_outbound::Way;
+use adit_router::{Address, Query, Step};
+
+use crate::table::Decision;
+use crate::world::{Mode, World};
+
+/// Names that stand for other names may do so this often; the configuration refuses loops.
+const MAX_ALIASES: usize = 16;
+
+/// Where a session goes.
+pub(crate) struct Route {
+    /// The way out.
+    pub(crate) way: Way,
+    /// What the outbound is asked for: the session's target, unless `hosts` says otherwise.
+    pub(crate) target: Target,
+    /// An address that had to be looked up on the way here.
+    pub(crate) known: Option<IpAddr>,
+    /// For the table and the log.
+    pub(crate) decision: Decision,
+}
+
+impl World {
+    /// Decides where `session` goes.
+    ///
+    /// # Errors
+    /// `Denied` when the listener's `proxy` or the mode's outbound does not exist or cannot carry this network.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons a look-up.
+    pub(crate) async fn route(&self, session: &Session) -> Result<Route, DialError> {
+        let (target, address) = self.apply_hosts(&session.target);
+        let pin = self.pins.get(&session.entry.inbound);
+        if let Some(outbound) = pin.and_then(|pin| pin.outbound.as_ref()) {
+            return self.fixed(outbound, session.network, target, address);
+        }
+        match self.mode {
+            Mode::Direct => return self.fixed("DIRECT", session.network, target, address),
+            Mode::Global => return self.fixed("GLOBAL", session.network, target, address),
+            Mode::Rule => {}
+        }
+
+        let renamed = renamed(session, &target);
+        let mut query = Query::new(renamed.as_ref().unwrap_or(session)).with_address(address);
+        let mut cursor = self.rules.start(pin.and_then(|pin| pin.rules.as_ref()));
+        loop {
+            match self.rules.resume(cursor, &query) {
+                Step::NeedAddress(at) => {
+                    query.address = self.look_up(&target).await;
+                    cursor = at;
+                }
+                Step::Use(verdict) => {
+                    let Some(way) = self.usable(&verdict.outbound, session) else {
+                        cursor = verdict.next();
+                        continue;
+                    };
+                    let decision = Decision { rule: verdict.rule, chain: way.chain.clone() };
+                    return Ok(Route { way, target, known: query.address.known(), decision });
+                }
+            }
+        }
+    }
+
+    /// `hosts` before anything else: a fixed address replaces the name, an alias stands for another name
+    /// (spec: mihomo-surface §1.4).
+    pub(crate) fn apply_hosts(&self, target: &Target) -> (Target, Address) {
+        let mut target = target.clone();
+        for _ in 0..MAX_ALIASES {
+            let Host::Domain(name) = &target.host else { break };
+            match self.hosts.lookup(name) {
+                Some(HostsEntry::Addresses(addresses)) => {
+                    let Some(&ip) = addresses.first() else { break };
+                    return (Target::new(ip, target.port), Address::Known(ip));
+                }
+                Some(HostsEntry::Alias(other)) => target.host = Host::Domain(other),
+                None => break,
+            }
+        }
+        let address = target.host.ip().map_or(Address::NotAsked, Address::Known);
+        (target, address)
+    }
+
+    /// The way that a matching rule names, unless that rule is to be passed over (mihomo-surface §3.7).
+    pub(crate) fn usable(&self, outbound: &str, session: &Session) -> Option<Way> {
+        let way = self.book.find(outbound)?;
+        if way.pass {
+            return None;
+        }
+        if session.network == Network::Udp && !way.udp {
+            tracing::debug!(target = %session.target, outbound, "the rule's outbound carries no UDP: trying the next rule");
+            return None;
+        }
+        Some(way)
+    }
+
+    pub(crate) fn fixed(
+        &self,
+        outbound: &str,
+        network: Network,
+        target: Target,
+        address: Address,
+    ) -> Result<Route, DialError> {
+        let way = self.book.find(outbound).ok_or_else(|| DialError::Denied(format!("proxy {outbound} not found")))?;
+        if network == Network::Udp && !way.udp {
+            return Err(DialError::Unsupported(Network::Udp));
+        }
+        let decision = Decision { rule: None, chain: way.chain.clone() };
+        Ok(Route { way, target, known: address.known(), decision })
+    }
+
+    /// The address that IP rules compare: one of the name's, IPv4 preferred (mihomo-surface §3.6).
+    pub(crate) async fn look_up(&self, target: &Target) -> Address {
+        let Host::Domain(name) = &target.host else {
+            return target.host.ip().map_or(Address::NotAsked, Address::Known);
+        };
+        match tokio::time::timeout(LOOK_UP_BUDGET, self.resolver.resolve(name)).await {
+            Ok(Ok(addresses)) => {
+                let first = addresses.iter().find(|ip| ip.is_ipv4()).or_else(|| addresses.first());
+                first.map_or(Address::Unresolvable, |ip| Address::Known(*ip))
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a rule asked for an address");
+                Address::Unresolvable
+            }
+            Err(_) => {
+                tracing::debug!(%name, "a rule asked for an address; the look-up took too long");
+                Address::Unresolvable
+            }
+        }
+    }
+}
+
+/// The session as the rules see it after `hosts` gave another name; `None` if the name stayed. A fixed address keeps the
+/// name, so that rules see both.
+pub(crate) fn renamed(session: &Session, target: &Target) -> Option<Session> {
+    let other = target.host.domain().is_some() && target.host != session.target.host;
+    other.then(|| Session { target: target.clone(), ..session.clone() })
+}
+
+/// As Mihomo's (mihomo-surface §3.6).
+const LOOK_UP_BUDGET: std::time::Duration = std::time::Duration::from_secs(5);

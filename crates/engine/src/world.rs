@@ -1,0 +1,51 @@
+//! Everything a configuration means at run time, swapped as one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use adit_net::{HostsTable, Resolve, Tag};
+use adit_outbound::Book;
+use adit_router::Rules;
+
+/// `mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Ask the rules.
+    #[default]
+    Rule,
+    /// Everything goes to the group `GLOBAL`.
+    Global,
+    /// Everything goes to `DIRECT`.
+    Direct,
+}
+
+/// What a listener prescribes for its own clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pin {
+    /// The sub-rule that is asked instead of the main list.
+    pub rules: Option<Tag>,
+    /// The outbound that is taken without asking any rule or mode.
+    pub outbound: Option<Tag>,
+}
+
+/// Rules, outbounds and resolver of one configuration. A connection keeps the world it started with.
+pub struct World {
+    /// Which question is asked.
+    pub mode: Mode,
+    /// The rules.
+    pub rules: Rules,
+    /// The outbounds and groups.
+    pub book: Arc<Book>,
+    /// Fixed addresses and aliases, applied before the rules.
+    pub hosts: Arc<dyn HostsTable>,
+    /// Who is asked when a rule needs an address.
+    pub resolver: Arc<dyn Resolve>,
+    /// By listener name.
+    pub pins: HashMap<Tag, Pin>,
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
