@@ -57,6 +57,27 @@ impl Resolve for SystemResolver {
     }
 }
 
+/// Another resolver without its IPv6 addresses (`ipv6: false`).
+pub struct WithoutIpv6(Arc<dyn Resolve>);
+
+impl WithoutIpv6 {
+    /// Asks `next` and leaves its IPv6 addresses out.
+    #[must_use]
+    pub fn new(next: Arc<dyn Resolve>) -> Self {
+        Self(next)
+    }
+}
+
+impl Resolve for WithoutIpv6 {
+    fn resolve<'a>(&'a self, name: &'a Domain) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
+        Box::pin(async move {
+            let mut addresses = self.0.resolve(name).await?;
+            addresses.retain(IpAddr::is_ipv4);
+            if addresses.is_empty() { Err(ResolveError::NoAddress(name.clone())) } else { Ok(addresses) }
+        })
+    }
+}
+
 /// What `hosts` says of one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostsEntry {
