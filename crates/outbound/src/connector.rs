@@ -124,3 +124,83 @@ fn peer(target: &Target, address: SocketAddr) -> String {
         Host::Domain(name) => format!("{name} ({address})"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use adit_net::{BoxFuture, Domain, ResolveError};
+
+    use super::*;
+
+    /// Answers every name with the same addresses.
+    struct Fixed(Vec<IpAddr>);
+
+    impl Resolve for Fixed {
+        fn resolve<'a>(&'a self, _: &'a Domain) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
+            Box::pin(std::future::ready(Ok(self.0.clone())))
+        }
+    }
+
+    fn ips(text: &str) -> Vec<IpAddr> {
+        text.split_whitespace().map(|ip| ip.parse().unwrap()).collect()
+    }
+
+    fn connector(ip_version: IpVersion, answers: &str) -> Connector {
+        Connector { socket: SocketOptions::default(), ip_version, resolver: Arc::new(Fixed(ips(answers))) }
+    }
+
+    #[tokio::test]
+    async fn ip_version_filters_and_sorts() {
+        let name: Host = "both.test".parse().unwrap();
+        for (version, tried) in [
+            (IpVersion::Dual, "1.0.0.1 2001:db8::1 1.0.0.2 2001:db8::2"),
+            (IpVersion::V4, "1.0.0.1 1.0.0.2"),
+            (IpVersion::V6, "2001:db8::1 2001:db8::2"),
+            (IpVersion::PreferV4, "1.0.0.1 2001:db8::1 1.0.0.2 2001:db8::2"),
+            (IpVersion::PreferV6, "2001:db8::1 1.0.0.1 2001:db8::2 1.0.0.2"),
+        ] {
+            let connector = connector(version, "1.0.0.1 1.0.0.2 2001:db8::1 2001:db8::2");
+            assert_eq!(connector.addresses(&name, None).await.unwrap(), ips(tried), "{version:?}");
+        }
+        let error = connector(IpVersion::V6, "1.0.0.1").addresses(&name, None).await.unwrap_err();
+        assert!(matches!(&error, DialError::Unresolved(why) if why.starts_with("both.test: no address of the family")));
+    }
+
+    #[tokio::test]
+    async fn a_known_address_is_the_only_one_unless_its_family_is_not_allowed() {
+        let name: Host = "both.test".parse().unwrap();
+        let known = Some("192.0.2.7".parse().unwrap());
+        let found = |version| async move {
+            connector(version, "1.0.0.1 2001:db8::1").addresses(&"both.test".parse().unwrap(), known).await.unwrap()
+        };
+        assert_eq!(found(IpVersion::Dual).await, ips("192.0.2.7"));
+        assert_eq!(found(IpVersion::PreferV6).await, ips("192.0.2.7"));
+        assert_eq!(found(IpVersion::V6).await, ips("2001:db8::1"));
+        let literal = connector(IpVersion::V6, "").addresses(&"192.0.2.7".parse().unwrap(), None).await;
+        assert!(matches!(literal, Err(DialError::Denied(_))), "{literal:?}");
+        assert!(matches!(connector(IpVersion::Dual, "").addresses(&name, None).await, Err(DialError::Unresolved(_))));
+    }
+
+    /// F-B18
+    #[test]
+    fn what_names_no_host_is_forbidden() {
+        for (ip, expected) in [
+            ("0.0.0.0", true),
+            ("::", true),
+            ("::ffff:0.0.0.0", true),
+            ("224.0.0.251", true),
+            ("239.255.255.250", true),
+            ("ff02::fb", true),
+            ("::ffff:224.0.0.1", true),
+            ("255.255.255.255", true),
+            ("240.0.0.1", true),
+            ("254.1.2.3", true),
+            ("223.255.255.255", false),
+            ("127.0.0.1", false),
+            ("169.254.1.1", false),
+            ("fe80::1", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(forbidden(ip.parse().unwrap()).is_some(), expected, "{ip}");
+        }
+    }
+}

@@ -124,3 +124,121 @@ fn more_telling(old: Option<(SocketAddr, io::Error)>, new: (SocketAddr, io::Erro
         _ => new,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const QUICK: Pace = Pace { head_start: Duration::from_millis(40), each: Duration::from_millis(400) };
+
+    fn ips(text: &str) -> Vec<IpAddr> {
+        text.split_whitespace().map(|ip| ip.parse().unwrap()).collect()
+    }
+
+    fn addresses(count: u16) -> Vec<SocketAddr> {
+        (1..=count).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect()
+    }
+
+    fn refused<T>() -> io::Result<T> {
+        Err(io::ErrorKind::ConnectionRefused.into())
+    }
+
+    #[test]
+    fn families_alternate_and_the_first_leads() {
+        for (resolved, tried) in [
+            ("1.0.0.1 1.0.0.2 1.0.0.3 2001:db8::1", "1.0.0.1 2001:db8::1 1.0.0.2 1.0.0.3"),
+            ("2001:db8::1 2001:db8::2 1.0.0.1", "2001:db8::1 1.0.0.1 2001:db8::2"),
+            ("1.0.0.1", "1.0.0.1"),
+            ("", ""),
+        ] {
+            assert_eq!(interleave(&ips(resolved)), ips(tried));
+        }
+    }
+
+    /// F-E4: a resolver that answers with hundreds of addresses.
+    #[test]
+    fn few_of_many_addresses_are_tried() {
+        let many: Vec<IpAddr> = (0..700u16).map(|n| IpAddr::from([10, 0, n.to_be_bytes()[0], n.to_be_bytes()[1]])).collect();
+        assert_eq!(interleave(&many), many[..AT_MOST]);
+    }
+
+    #[tokio::test]
+    async fn a_silent_address_delays_the_next_by_its_head_start() {
+        let start = Instant::now();
+        let won = race(addresses(2), QUICK, async |to| match to.port() {
+            1 => pending().await,
+            port => Ok(port),
+        })
+        .await;
+        assert_eq!(won.unwrap(), 2);
+        let took = start.elapsed();
+        assert!(took >= QUICK.head_start && took < QUICK.each, "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn a_failed_address_delays_nothing() {
+        let start = Instant::now();
+        let slow = Pace { head_start: Duration::from_secs(10), ..QUICK };
+        let won = race(addresses(3), slow, async |to| if to.port() < 3 { refused() } else { Ok(()) }).await;
+        assert!(won.is_ok());
+        assert!(start.elapsed() < Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn a_late_first_address_still_wins_over_silence() {
+        let won = race(addresses(2), QUICK, async |to| match to.port() {
+            1 => {
+                sleep(QUICK.head_start * 2).await;
+                Ok(1)
+            }
+            _ => pending().await,
+        })
+        .await;
+        assert_eq!(won.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn attempts_are_bounded_in_number_and_time() {
+        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let quick = Pace { head_start: Duration::from_millis(5), each: Duration::from_millis(60) };
+        let start = Instant::now();
+        let failed = race::<(), _>(addresses(8), quick, async |_| {
+            struct Running<'a>(&'a AtomicUsize);
+            impl Drop for Running<'_> {
+                fn drop(&mut self) {
+                    self.0.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+            most.fetch_max(running.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            let _running = Running(&running);
+            pending().await
+        })
+        .await;
+        assert_eq!(failed.unwrap_err().unwrap().1.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(most.load(Ordering::Relaxed), AT_ONCE);
+        assert_eq!(running.load(Ordering::Relaxed), 0);
+        assert!(start.elapsed() < Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn the_most_telling_error_is_reported() {
+        let kinds = [
+            io::ErrorKind::NetworkUnreachable,
+            io::ErrorKind::TimedOut,
+            io::ErrorKind::ConnectionRefused,
+            io::ErrorKind::ConnectionRefused,
+        ];
+        let failed = race::<(), _>(addresses(4), QUICK, async |to| {
+            Err(kinds[usize::from(to.port()) - 1].into())
+        })
+        .await;
+        let (address, error) = failed.unwrap_err().unwrap();
+        assert_eq!((address.port(), error.kind()), (3, io::ErrorKind::ConnectionRefused));
+        assert!(race::<(), _>(addresses(0), QUICK, async |_| refused()).await.unwrap_err().is_none());
+    }
+}

@@ -9,9 +9,11 @@ use crate::carrier::{Carrier, Via};
 use crate::connector::Connector;
 use crate::direct::Direct;
 use crate::group::Group;
+use crate::http::Http;
 use crate::options::{self, Common, GroupKind, Kind, Outbound};
 use crate::reject::Reject;
 use crate::server::Server;
+use crate::socks5::Socks5;
 use crate::tls::TlsOptionsError;
 
 const GLOBAL: &str = "GLOBAL";
@@ -125,7 +127,18 @@ impl Workshop {
             Kind::Reject => Arc::new(Reject::Tell),
             Kind::RejectDrop => Arc::new(Reject::Drop),
             Kind::Pass => Arc::new(Reject::Pass),
-            Kind::Socks5(_) | Kind::Http(_) | Kind::Vless(_) => Arc::new(Reject::Tell),
+            Kind::Socks5(options) => {
+                let server = self.server(&name, &options.server, &common);
+                Arc::new(Socks5::new(server, &options)?)
+            }
+            Kind::Http(options) => {
+                let server = self.server(&name, &options.server, &common);
+                Arc::new(Http::new(server, &options)?)
+            }
+            Kind::Vless(options) => {
+                let server = self.server(&name, &options.server, &common);
+                Arc::new(crate::vless::Vless::new(server, *options)?)
+            }
         };
         Ok(Proxy {
             tcp_only: Arc::new(TcpOnly(Arc::clone(&dialer))),

@@ -222,3 +222,116 @@ fn parse_address(input: &[u8]) -> Result<Progress<(Bound, usize)>, Malformed> {
     let port = u16::from_be_bytes(*port);
     Ok(Progress::Done((Bound { host, port }, end)))
 }
+
+#[cfg(test)]
+mod tests {
+    use adit_net::Secret;
+
+    use super::*;
+
+    fn target(text: &str) -> Target {
+        text.parse().unwrap()
+    }
+
+    /// The replies that may come, with what they mean.
+    fn replies() -> Vec<(Vec<u8>, Reply)> {
+        let bound = |host: Option<&str>, port| Reply::Succeeded(Bound { host: host.map(|h| h.parse().unwrap()), port });
+        vec![
+            (vec![5, 0, 0, 1, 192, 0, 2, 1, 0x1f, 0x90], bound(Some("192.0.2.1"), 8080)),
+            ([&[5, 0, 0, 4][..], &[0x20; 16], &[0, 53]].concat(), bound(Some("2020:2020:2020:2020:2020:2020:2020:2020"), 53)),
+            ([&[5, 0, 0, 3, 10][..], b"relay.test", &[1, 0]].concat(), bound(Some("relay.test"), 256)),
+            ([&[5, 0, 0, 3, 7][..], b"1.2.3.4", &[1, 0]].concat(), bound(Some("1.2.3.4"), 256)),
+            (vec![5, 0, 0, 3, 0, 0, 0], bound(None, 0)),
+            ([&[5, 0, 0, 3, 3][..], b"a\0b", &[0, 9]].concat(), bound(None, 9)),
+        ]
+    }
+
+    #[test]
+    fn replies_are_read_whole_from_every_cut() {
+        for (bytes, reply) in replies() {
+            for cut in 0..bytes.len() {
+                let Ok(Progress::Needs(more)) = parse_reply(&bytes[..cut]) else {
+                    panic!("{cut} bytes of {bytes:?} are not a reply");
+                };
+                assert!(more > cut && more <= bytes.len(), "{more} bytes after {cut} of {bytes:?}");
+            }
+            assert_eq!(parse_reply(&bytes), Ok(Progress::Done(reply)));
+        }
+    }
+
+    /// A reader that follows `Needs` never takes a byte of what comes behind the reply.
+    #[test]
+    fn nothing_behind_a_reply_is_asked_for() {
+        for (bytes, reply) in replies() {
+            let mut have = 0;
+            let read = loop {
+                match parse_reply(&bytes[..have]).unwrap() {
+                    Progress::Needs(more) => have = more,
+                    Progress::Done(read) => break read,
+                }
+            };
+            assert_eq!((read, have), (reply, bytes.len()));
+        }
+    }
+
+    #[test]
+    fn failing_and_broken_replies() {
+        assert_eq!(parse_reply(&[5, 5]), Ok(Progress::Done(Reply::Failed(5))));
+        assert_eq!(parse_reply(&[5, 255, 0]), Ok(Progress::Done(Reply::Failed(255))));
+        assert_eq!(parse_reply(b"HTTP/1.1 400"), Err(Malformed::Version(b'H')));
+        assert_eq!(parse_reply(&[5, 0, 0, 2, 0]), Err(Malformed::AddressType(2)));
+    }
+
+    #[test]
+    fn choices_and_login() {
+        assert_eq!(greeting(Method::Password), [5, 1, 2]);
+        assert_eq!(parse_choice([5, 2], Method::Password), Ok(true));
+        assert_eq!(parse_choice([5, 255], Method::Password), Ok(false));
+        assert_eq!(parse_choice([5, 0], Method::Password), Err(Malformed::Method(0)));
+        assert_eq!(parse_choice([4, 0], Method::NoAuth), Err(Malformed::Version(4)));
+        assert_eq!(parse_login_status([1, 0]), Ok(true));
+        assert_eq!(parse_login_status([5, 0]), Ok(true));
+        assert_eq!(parse_login_status([1, 1]), Ok(false));
+        assert_eq!(parse_login_status([0, 0]), Err(Malformed::Version(0)));
+        let mut login = Vec::new();
+        put_login(&Credentials { user: "u".into(), password: Secret::new("pass") }, &mut login);
+        assert_eq!(login, b"\x01\x01u\x04pass");
+        login.clear();
+        put_login(&Credentials { user: "u".repeat(300), password: Secret::new("p".repeat(255)) }, &mut login);
+        assert_eq!((login.len(), login[1], login[257]), (513, 255, 255));
+    }
+
+    #[test]
+    fn requests() {
+        let mut request = Vec::new();
+        put_request(Command::Connect, &target("example.com:443"), &mut request);
+        assert_eq!(request, b"\x05\x01\x00\x03\x0bexample.com\x01\xbb");
+        request.clear();
+        put_request(Command::UdpAssociate, &target("0.0.0.0:0"), &mut request);
+        assert_eq!(request, [5, 3, 0, 1, 0, 0, 0, 0, 0, 0]);
+        request.clear();
+        put_request(Command::Connect, &target("[2001:db8::1]:80"), &mut request);
+        assert_eq!(request.len(), 4 + 16 + 2);
+    }
+
+    #[test]
+    fn datagram_headers() {
+        for source in ["192.0.2.1:53", "[2001:db8::1]:65535"] {
+            let mut datagram = Vec::new();
+            put_datagram_header(&target(source), &mut datagram);
+            let header = datagram.len();
+            assert_eq!(parse_datagram(&datagram), Ok((source.parse().unwrap(), header)), "without payload");
+            datagram.extend(b"payload");
+            assert_eq!(parse_datagram(&datagram), Ok((source.parse().unwrap(), header)));
+            for cut in 0..header {
+                assert_eq!(parse_datagram(&datagram[..cut]), Err(Malformed::Source), "{cut}");
+            }
+            datagram[2] = 1;
+            assert_eq!(parse_datagram(&datagram), Err(Malformed::Fragment));
+        }
+        let mut named = Vec::new();
+        put_datagram_header(&target("example.com:53"), &mut named);
+        assert_eq!(parse_datagram(&named), Err(Malformed::Source));
+        assert_eq!(parse_datagram(&[0, 0, 0, 9, 9]), Err(Malformed::AddressType(9)));
+    }
+}
