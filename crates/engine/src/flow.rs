@@ -79,11 +79,13 @@ struct Leg {
     outbound: Tag,
     row: Row,
     killed: BoxFuture<'static, ()>,
+    /// Datagrams that wait until the leg is open and its socket takes them.
+    waiting: VecDeque<(Target, Queued)>,
     state: LegState,
 }
 
 enum LegState {
-    Opening { datagrams: BoxFuture<'static, Result<Datagrams, DialError>>, waiting: VecDeque<(Target, Queued)> },
+    Opening(BoxFuture<'static, Result<Datagrams, DialError>>),
     Open(Datagrams),
 }
 
@@ -246,8 +248,8 @@ impl Flow {
         let mut at = 0;
         while let Some(leg) = self.legs.get_mut(at) {
             match leg.poll(cx, &*self.back)? {
-                LegTurn::Alive { received } => {
-                    moved += received;
+                LegTurn::Alive { moved: here } => {
+                    moved += here;
                     at += 1;
                 }
                 LegTurn::Dead => {
@@ -271,7 +273,7 @@ impl Flow {
 
 /// What came of looking at a leg.
 enum LegTurn {
-    Alive { received: usize },
+    Alive { moved: usize },
     Dead,
     Refused(DialError),
 }
@@ -290,38 +292,54 @@ impl Leg {
                 Err(_) => Err(DialError::TimedOut(format!("opening a packet socket for {}", route.target))),
             }
         });
-        Self { outbound, row, killed, state: LegState::Opening { datagrams, waiting: VecDeque::new() } }
+        Self { outbound, row, killed, waiting: VecDeque::new(), state: LegState::Opening(datagrams) }
     }
 
-    /// Sends one datagram, or lets it wait while the leg opens. A socket that is full drops it, as a network would.
+    /// Takes one datagram; [`Leg::poll`] sends it. When the socket is full the oldest go, as in a network.
     fn send(&mut self, to: Target, packet: Queued) {
-        match &mut self.state {
-            LegState::Opening { waiting, .. } => {
-                if waiting.len() == WAITING {
-                    waiting.pop_front();
-                }
-                waiting.push_back((to, packet));
-            }
-            LegState::Open(datagrams) => send_now(datagrams, &self.row, &to, &packet.packet.payload),
+        if self.waiting.len() == WAITING {
+            self.waiting.pop_front();
         }
+        self.waiting.push_back((to, packet));
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, back: &dyn ReturnPath) -> Result<LegTurn, ClientGone> {
         if self.killed.as_mut().poll(cx).is_ready() {
             return Ok(LegTurn::Dead);
         }
-        if let LegState::Opening { datagrams, waiting } = &mut self.state {
-            let mut opened = match datagrams.as_mut().poll(cx) {
-                Poll::Pending => return Ok(LegTurn::Alive { received: 0 }),
+        if let LegState::Opening(datagrams) = &mut self.state {
+            match datagrams.as_mut().poll(cx) {
+                Poll::Pending => return Ok(LegTurn::Alive { moved: 0 }),
                 Poll::Ready(Err(why)) => return Ok(LegTurn::Refused(why)),
-                Poll::Ready(Ok(opened)) => opened,
-            };
-            for (to, packet) in waiting.drain(..) {
-                send_now(&mut opened, &self.row, &to, &packet.packet.payload);
+                Poll::Ready(Ok(opened)) => self.state = LegState::Open(opened),
             }
-            self.state = LegState::Open(opened);
         }
-        let LegState::Open(datagrams) = &mut self.state else { return Ok(LegTurn::Dead) };
+        let sent = self.poll_send(cx);
+        Ok(match self.poll_recv(cx, back)? {
+            Some(received) => LegTurn::Alive { moved: sent + received },
+            None => LegTurn::Dead,
+        })
+    }
+
+    /// Sends what waits, as far as the socket takes it.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> usize {
+        let LegState::Open(datagrams) = &mut self.state else { return 0 };
+        let mut sent = 0;
+        while let Some((to, packet)) = self.waiting.front() {
+            match datagrams.send.poll_send(cx, &packet.packet.payload, to) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(())) => self.row.counters().add_up(packet.packet.payload.len() as u64),
+                Poll::Ready(Err(error)) => tracing::debug!(%to, %error, "a datagram was not sent"),
+            }
+            sent += 1;
+            self.waiting.pop_front();
+        }
+        sent
+    }
+
+    /// Carries answers back; `None` when the leg has ended.
+    fn poll_recv(&mut self, cx: &mut Context<'_>, back: &dyn ReturnPath) -> Result<Option<usize>, ClientGone> {
+        let LegState::Open(datagrams) = &mut self.state else { return Ok(None) };
         SCRATCH.with_borrow_mut(|scratch| {
             let mut received = 0;
             while received < TURN {
@@ -330,7 +348,7 @@ impl Leg {
                     Poll::Pending => break,
                     Poll::Ready(Err(error)) => {
                         tracing::debug!(outbound = %self.outbound, %error, "a UDP leg ended");
-                        return Ok(LegTurn::Dead);
+                        return Ok(None);
                     }
                     Poll::Ready(Ok(from)) => {
                         received += 1;
@@ -339,18 +357,8 @@ impl Leg {
                     }
                 }
             }
-            Ok(LegTurn::Alive { received })
+            Ok(Some(received))
         })
-    }
-}
-
-fn send_now(datagrams: &mut Datagrams, row: &Row, to: &Target, payload: &[u8]) {
-    // No waker: a socket that is full now drops the datagram instead of waiting.
-    let mut cx = Context::from_waker(std::task::Waker::noop());
-    match datagrams.send.poll_send(&mut cx, payload, to) {
-        Poll::Ready(Ok(())) => row.counters().add_up(payload.len() as u64),
-        Poll::Ready(Err(error)) => tracing::debug!(%to, %error, "a datagram was not sent"),
-        Poll::Pending => {}
     }
 }
 

@@ -4,6 +4,38 @@
 //! UDP flows; and the [`World`] (rules, outbounds, resolver) that a configuration becomes and that is swapped as one.
 //!
 //! What it is not: it knows no protocol name, no YAML and no socket option.
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use std::sync::Arc;
+//!
+//! use adit_engine::{Engine, Mode, World};
+//! use adit_net::{Domain, HostsEntry, SystemResolver};
+//! use adit_outbound::Book;
+//! use adit_router::{Geo, Rules, Sources};
+//!
+//! let resolver = Arc::new(SystemResolver);
+//! let rules = Rules::compile(Sources {
+//!     rules: &["DOMAIN-SUFFIX,example.com,REJECT".into(), "MATCH,DIRECT".into()],
+//!     sub_rules: &[],
+//!     providers: &HashMap::new(),
+//!     geo: &Geo::default(),
+//!     known_target: &|name| matches!(name, "DIRECT" | "REJECT"),
+//!     no_resolve_all: false,
+//!     processes: false,
+//! })
+//! .map_err(|errors| format!("{errors:?}"))?;
+//! let engine = Engine::new(World {
+//!     mode: Mode::Rule,
+//!     rules,
+//!     book: Book::build(Vec::new(), Vec::new(), resolver.clone(), resolver.clone())?,
+//!     hosts: Arc::new(HashMap::<Domain, HostsEntry>::new()),
+//!     resolver,
+//!     pins: HashMap::new(),
+//! });
+//! assert!(engine.table().is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -1,0 +1,121 @@
+//! What the tests share: worlds, clients, and a way back that records.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use adit_engine::{Engine, Mode, Pin, World};
+use adit_net::{
+    Accepted, Domain, Entry, HostsEntry, Network, Protocol, Reply, ReturnPath, Session, SystemResolver, Tag, Target,
+    WithHosts,
+};
+use adit_outbound::Book;
+use adit_outbound::options::{Group, GroupKind};
+use adit_router::{Geo, Rules, Sources};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+/// A world to be built.
+pub(crate) struct Scene {
+    pub(crate) rules: Vec<&'static str>,
+    pub(crate) sub_rules: Vec<(Tag, Vec<String>)>,
+    pub(crate) hosts: HashMap<Domain, HostsEntry>,
+    pub(crate) mode: Mode,
+    pub(crate) pins: HashMap<Tag, Pin>,
+}
+
+impl Scene {
+    pub(crate) fn with_rules(rules: &[&'static str]) -> Self {
+        Self {
+            rules: rules.to_vec(),
+            sub_rules: Vec::new(),
+            hosts: HashMap::new(),
+            mode: Mode::Rule,
+            pins: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn host(mut self, name: &str, entry: HostsEntry) -> Self {
+        self.hosts.insert(Domain::new(name).unwrap(), entry);
+        self
+    }
+
+    /// `NOUDP` is `DIRECT` without UDP; `Choice` is a group of `NOUDP` and `DIRECT`.
+    pub(crate) fn world(self) -> World {
+        let hosts: Arc<dyn adit_net::HostsTable> = Arc::new(self.hosts);
+        let resolver: Arc<dyn adit_net::Resolve> =
+            Arc::new(WithHosts::new(Arc::clone(&hosts), Arc::new(SystemResolver)));
+        let group = |name: &str, members: &[&str], disable_udp| Group {
+            name: name.into(),
+            kind: GroupKind::Select { default: None },
+            members: members.iter().map(|name| Tag::new(name)).collect(),
+            disable_udp,
+            hidden: false,
+            icon: String::new(),
+        };
+        let groups = vec![group("NOUDP", &["DIRECT"], true), group("Choice", &["NOUDP", "DIRECT"], false)];
+        let book = Book::build(Vec::new(), groups, Arc::clone(&resolver), Arc::clone(&resolver)).unwrap();
+        let lines: Vec<String> = self.rules.iter().map(ToString::to_string).collect();
+        let rules = Rules::compile(Sources {
+            rules: &lines,
+            sub_rules: &self.sub_rules,
+            providers: &HashMap::new(),
+            geo: &Geo::default(),
+            known_target: &|_| true,
+            no_resolve_all: false,
+            processes: false,
+        })
+        .unwrap();
+        World { mode: self.mode, rules, book, hosts, resolver, pins: self.pins }
+    }
+
+    pub(crate) fn engine(self) -> Arc<Engine> {
+        Arc::new(Engine::new(self.world()))
+    }
+}
+
+pub(crate) fn session(network: Network, target: &str) -> Session {
+    let client = SocketAddr::from(([127, 0, 0, 1], 4)).into();
+    Session::new(network, entry(), client, target.parse().unwrap())
+}
+
+pub(crate) fn entry() -> Entry {
+    Entry {
+        inbound: "door".into(),
+        protocol: Protocol::Socks5,
+        local: SocketAddr::from(([127, 0, 0, 1], 7890)),
+        user: None,
+    }
+}
+
+/// Says `yes` or `no: <reason>`.
+pub(crate) struct Plain;
+
+impl Reply for Plain {
+    fn accepted(&self) -> Cow<'static, [u8]> {
+        b"yes".into()
+    }
+
+    fn refused(&self, why: &adit_net::DialError) -> Cow<'static, [u8]> {
+        format!("no: {why}").into_bytes().into()
+    }
+}
+
+/// A client's end, and what the engine is given of it.
+pub(crate) async fn client(target: &str) -> (TcpStream, Accepted) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (theirs, _) = listener.accept().await.unwrap();
+    let session = session(Network::Tcp, target);
+    (ours, Accepted { session, stream: Box::new(theirs), reply: &Plain })
+}
+
+/// A way back that hands everything to the test; closed when the test drops its end.
+pub(crate) struct Recorder(pub(crate) mpsc::UnboundedSender<(Target, Vec<u8>)>);
+
+impl ReturnPath for Recorder {
+    fn send(&self, from: &Target, payload: &[u8]) -> std::io::Result<()> {
+        self.0.send((from.clone(), payload.to_vec())).map_err(|_| std::io::ErrorKind::BrokenPipe.into())
+    }
+}
