@@ -99,6 +99,33 @@ impl Louds {
         self.walk(0, name, &mut steps)
     }
 
+    /// Calls `each` with every key that has at most `longest` bytes.
+    pub(crate) fn for_each_key(&self, longest: usize, mut each: impl FnMut(&[u8])) {
+        let mut key = Vec::new();
+        let mut pending = vec![(0, 0, 0)];
+        while let Some((node, depth, label)) = pending.pop() {
+            key.truncate(usize::saturating_sub(depth, 1));
+            if depth > 0 {
+                key.push(label);
+            }
+            if self.is_leaf(node) {
+                each(&key);
+            }
+            if depth < longest
+                && let Some((first, edges)) = self.edges(node)
+            {
+                // A child's number is greater than its parent's in every well-formed trie; the others would be cycles.
+                let children = edges.iter().enumerate().map(|(at, label)| (first + at + 1, depth + 1, *label));
+                pending.extend(children.filter(|(child, ..)| *child > node));
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn into_parts(self) -> (Vec<u64>, Vec<u64>, Vec<u8>) {
+        (self.leaves.into(), self.bitmap.into(), self.labels.into())
+    }
+
     pub(crate) fn heap_bytes(&self) -> usize {
         (self.leaves.len() + self.bitmap.len()) * 8 + self.labels.len() + self.samples.len() * 4
     }
@@ -218,7 +245,7 @@ fn select_in_word(word: u64, sums: u64, n: u64) -> usize {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     const ONES: u64 = 0x0101_0101_0101_0101;
     // The high bit of byte i stays set where n >= sums of byte i, that is, where the wanted bit lies further up.
-    let before = (((n * ONES | HIGH) - sums & HIGH) >> 7).wrapping_mul(ONES) >> 56;
+    let before = (((((n * ONES) | HIGH) - sums) & HIGH) >> 7).wrapping_mul(ONES) >> 56;
     let shift = (before * 8) as u32 & 63;
     let mut left = n - ((sums << 8) >> shift & 0xff);
     let mut byte = word >> shift;
@@ -291,6 +318,15 @@ mod tests {
     #[test]
     fn what_plus_covers_is_left_out() {
         assert_eq!(build(&["a.+", "a.b", "a.*", "a.+x"]).labels.len(), build(&["a.+"]).labels.len());
+    }
+
+    #[test]
+    fn keys_come_back_out() {
+        let keys = ["nc", "nc.+", "ten.a", "a", "abc"];
+        let mut found = Vec::new();
+        build(&keys).for_each_key(4, |key| found.push(String::from_utf8(key.to_vec()).unwrap()));
+        found.sort_unstable();
+        assert_eq!(found, ["a", "abc", "nc", "nc.+"], "all but the one that is too long");
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub struct DomainMap<V> {
 
 #[derive(Clone, Debug, Default)]
 struct Node {
-    literal: HashMap<Box<str>, Node>,
-    star: Option<Box<Node>>,
+    literal: HashMap<Box<str>, Self>,
+    star: Option<Box<Self>>,
     /// `x`
     exact: Option<usize>,
     /// `+.x` for the name itself

@@ -4,6 +4,7 @@ mod hosts;
 mod louds;
 mod map;
 mod matcher;
+mod names;
 mod pattern;
 mod set;
 

@@ -165,7 +165,7 @@ mod tests {
                 bytes[at] = value;
             }
             if let Ok(dat) = GeoIpDat::parse(&bytes) {
-                dat.contains("cn", "1.2.3.4".parse().unwrap());
+                let _ = dat.contains("cn", "1.2.3.4".parse().unwrap());
             }
         }
     }

@@ -346,7 +346,7 @@ mod tests {
         let whole = sample::countries();
         for cut in 0..whole.len() {
             if let Ok(db) = Mmdb::from_bytes(whole[..cut].to_vec()) {
-                db.is_in(ip("1.1.1.1"), "au");
+                let _ = db.is_in(ip("1.1.1.1"), "au");
             }
         }
         for wrong in [&b""[..], b"<html>", &[0; 5000], b"\xab\xcd\xefMaxMind.com"] {
@@ -370,10 +370,10 @@ mod tests {
                 }
                 for address in [IpAddr::from(address.to_be_bytes()), ip("1.1.1.1"), ip("2001:db8::1")] {
                     if let Ok(db) = Mmdb::from_bytes(bytes.clone()) {
-                        db.countries(address);
+                        let _ = db.countries(address);
                     }
                     if let Ok(db) = AsnDatabase::from_bytes(bytes.clone()) {
-                        db.lookup(address);
+                        let _ = db.lookup(address);
                     }
                 }
             }

@@ -258,10 +258,10 @@ mod tests {
                 let at = at.index(bytes.len());
                 bytes[at] = value;
             }
-            if let Ok(site) = GeoSite::parse(bytes) {
-                if let Some((matcher, _)) = site.matcher("google", &["cn"]) {
-                    matcher.matches("a.google.com");
-                }
+            if let Ok(site) = GeoSite::parse(bytes)
+                && let Some((matcher, _)) = site.matcher("google", &["cn"])
+            {
+                matcher.matches("a.google.com");
             }
         }
     }

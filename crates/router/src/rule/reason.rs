@@ -14,7 +14,7 @@ pub struct Reason {
     /// Such as `api.example.org does not end in .google.com`.
     pub text: String,
     /// One for each part of a logic rule that was looked at.
-    pub parts: Vec<Reason>,
+    pub parts: Vec<Self>,
 }
 
 impl fmt::Display for Reason {
@@ -136,9 +136,7 @@ fn logic_text(outcome: Outcome, all: bool) -> String {
 fn address_sentence(end: End, test: &IpTest, payload: &str, facts: &Facts<'_>) -> String {
     match test {
         IpTest::Asn { database: None, .. } => return "the ASN database is not available".into(),
-        IpTest::Country { database, .. } if matches!(database, CountryTest::Missing) => {
-            return "the GeoIP database is not available".into();
-        }
+        IpTest::Country { database: CountryTest::Missing, .. } => return "the GeoIP database is not available".into(),
         _ => {}
     }
     let set = match test {
