@@ -54,6 +54,9 @@ pub mod socks5;
 mod udp;
 mod users;
 
+#[cfg(test)]
+mod tests;
+
 pub use access::Access;
 pub use listen::{BindError, Inbound};
 pub use options::{Kind, Options};

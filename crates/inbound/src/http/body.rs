@@ -178,12 +178,13 @@ pub(crate) async fn carry(
 ) -> Result<(), Stop> {
     let mut out = head;
     loop {
-        let done = passing.digest(ahead, &mut out)?;
+        let digested = passing.digest(ahead, &mut out);
+        // What came before a malformed piece still arrives.
         if !out.is_empty() {
             sink.write_all(&out).await.map_err(Stop::Sink)?;
             out = Vec::new();
         }
-        if done {
+        if digested? {
             return Ok(());
         }
         if !source.more(ahead).await.map_err(Stop::Source)? {
