@@ -51,6 +51,38 @@ fn broken_flights() {
     assert_eq!((error, alerts), (Error::PeerAlert(Alert::HANDSHAKE_FAILURE), vec![]));
 }
 
+/// What a server that knows its TLS can still put into its flight.
+#[test]
+fn bad_messages_in_the_flight() {
+    use Misbehaviour::{Illegal, Malformed, Unexpected};
+    let extensions = |list: &[u8]| [&[8, 0, 0, list.len() as u8 + 2, 0, list.len() as u8], list].concat();
+    let none = extensions(&[]);
+    let request = [13, 0, 0, 3, 0, 0, 0];
+    for (flight, error) in [
+        (vec![8, 0, 0, 0], Malformed("EncryptedExtensions")),
+        (vec![8, 0, 0, 3, 0, 0, 0], Malformed("EncryptedExtensions")),
+        (extensions(&[0]), Malformed("EncryptedExtensions")),
+        (extensions(&[0, 16, 0, 5, 0, 3, 2]), Malformed("EncryptedExtensions")),
+        (extensions(&[0, 16, 0, 5, 0, 3, 2, b'h', b'3']), Illegal("application protocol")),
+        (extensions(&[0, 16, 0, 0]), Illegal("application protocol")),
+        (extensions(&[0, 41, 0, 2, 0, 0]), Misbehaviour::UnsolicitedExtension),
+        ([&*none, &none].concat(), Unexpected("handshake message")),
+        ([&*none, &request, &request].concat(), Unexpected("handshake message")),
+        ([&*none, &[15, 0, 0, 0]].concat(), Unexpected("handshake message")),
+        ([&*none, &[11, 0, 0, 0]].concat(), Malformed("Certificate")),
+        ([&*none, &[11, 0, 0, 4, 0, 0, 0, 0]].concat(), Malformed("Certificate")),
+        ([&*none, &[11, 0, 0, 8, 0, 0, 0, 5, 0, 0, 0, 0]].concat(), Malformed("Certificate")),
+        ([&*none, &[11, 0, 0, 5, 1, 0, 0, 0, 0]].concat(), Malformed("Certificate")),
+    ] {
+        let found = failure(with(Fault::Flight(flight.clone()))).0;
+        assert_eq!(found, error.into(), "{flight:?}");
+    }
+    // A certificate that cannot be walked is a stranger's; its Finished is still checked.
+    let stranger =
+        [&*none, &[11, 0, 0, 10, 0, 0, 0, 6, 0, 0, 1, 0x30, 0, 0], &[15, 0, 0, 0], &[20, 0, 0, 1, 0]].concat();
+    assert_eq!(failure(with(Fault::Flight(stranger))).0, Error::BadFinished);
+}
+
 #[test]
 fn not_our_server() {
     let (error, alerts) = failure(with(Fault::HelloRetry));
@@ -145,6 +177,15 @@ fn noise_never_panics() {
         }
         let mut client = start(&options);
         let _ = client.feed(&mut bytes);
+        if round % 8 == 0 {
+            // The same as handshake messages of a server that is otherwise flawless, and as its records.
+            bytes[..4].copy_from_slice(&[8, 0, 0, 60]);
+            let script =
+                Script { fault: Some(Fault::Flight(bytes.clone())), group: Group::X25519, ..Script::default() };
+            let mut client = start(&options);
+            let _ = exchange(&mut client, &mut TestServer::new(Identity::new(1), script));
+            let _ = open(|server| server.send_record(bytes[10] % 30, &bytes, 0));
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 use adit_reality::testing::{Fault, Group, Identity, Layout, Policy, Script, Suite, TestServer, exchange};
 use adit_reality::{
     ClientHandshake, ClientVersion, Content, Error, Established, Fingerprint, Hybrid, MAX_RECORD, Opened, Opener,
-    Options, Progress, ServerName, ServerProven, SystemRandom,
+    Options, Progress, Sealer, ServerName, ServerProven, SystemRandom,
 };
 
 const NOW: u32 = 1_767_225_600;
@@ -271,6 +271,31 @@ fn clocks() {
     let mut server = TestServer::new(identity, script);
     let (Ok(Progress::NotReality { impostor, .. }), _) = exchange(&mut client, &mut server) else { panic!() };
     assert!(impostor.explanation().contains("clock"));
+}
+
+/// Our own change of keys, as the answer to the server's or by ourselves.
+#[test]
+fn key_updates_of_ours() {
+    let (mut established, mut server, _) = established(Script::default());
+    server.send_key_update(true);
+    let mut bytes = server.take_output();
+    let opened = established.opener.open(&mut bytes).unwrap();
+    assert!(matches!(opened, Opened::Record { content: Content::KeyUpdate { reply: true }, .. }));
+    let mut out = Vec::new();
+    for round in 1..=3_u8 {
+        established.sealer.key_update(&mut out);
+        established.sealer.seal(&[round], &mut out);
+    }
+    server.receive(&out);
+    assert_eq!((server.take_data(), server.received().key_updates), (vec![1, 2, 3], 3));
+}
+
+/// What a connection holds for as long as it lives, beside the library's two keys.
+#[test]
+fn the_two_directions_are_small() {
+    assert!(size_of::<Opener>() <= 160, "{}", size_of::<Opener>());
+    assert!(size_of::<Sealer>() <= 160, "{}", size_of::<Sealer>());
+    assert!(size_of::<ClientHandshake>() <= 80, "{}", size_of::<ClientHandshake>());
 }
 
 /// Two connections share nothing that a bystander could see.

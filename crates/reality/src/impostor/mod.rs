@@ -82,22 +82,19 @@ impl Impostor {
                 "the server's certificate was made with our secret but does not carry a signature by mldsa65-verify"
             }
         });
-        text.push_str("; nothing was sent to it. ");
+        text.push_str("; nothing of yours was sent to it; ");
         if !self.hints.hybrid_share {
             // Writing to a String cannot fail.
             let _ = write!(
                 text,
-                "Most likely: the hello ({}) carries no X25519MLKEM768 share, which Xray 26.9.8 and later refuse. ",
+                "most likely the hello ({}) was refused for its lack of an X25519MLKEM768 share; otherwise ",
                 self.hints.fingerprint
             );
         }
-        if self.how == Stranger::MlDsa {
-            text.push_str("Check mldsa65-verify against the server's mldsa65Seed.");
-        } else {
-            text.push_str("Otherwise ");
-            text.push_str(LIKELY_CAUSES);
-            text.push('.');
-        }
+        text.push_str(match self.how {
+            Stranger::MlDsa => "check mldsa65-verify against the server's mldsa65Seed",
+            Stranger::Genuine | Stranger::OtherSecret => LIKELY_CAUSES,
+        });
         text
     }
 

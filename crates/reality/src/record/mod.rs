@@ -112,6 +112,11 @@ impl Decrypter {
         }
     }
 
+    #[cfg(test)]
+    const fn skip_to(&mut self, sequence: u64) {
+        self.key.skip_to(sequence);
+    }
+
     /// Moves to the next epoch, after the peer's KeyUpdate.
     pub(crate) fn update(&mut self) -> Result<(), Error> {
         *self = Self::new(self.secret.next()?)?;

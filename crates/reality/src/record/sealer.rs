@@ -116,3 +116,55 @@ impl Encrypter {
 
 /// RFC 8446 §5.5 allows 2^24.5 full records under one AES-GCM key.
 const RECORDS_PER_KEY: u64 = 1 << 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Decrypter, Framed, frame};
+    use crate::schedule::HandshakeSecrets;
+    use crate::suite::Suite;
+
+    fn pair() -> (Encrypter, Decrypter) {
+        let secret = || HandshakeSecrets::new(Suite::Aes128GcmSha256, &[1; 32], &[2; 32]).unwrap().client;
+        (Encrypter::new(secret()).unwrap(), Decrypter::new(secret()).unwrap())
+    }
+
+    /// Opens the first record of `bytes` and drops it.
+    fn open(decrypter: &mut Decrypter, bytes: &mut Vec<u8>) -> (u8, Vec<u8>) {
+        let Ok(Framed::Whole { header, payload }) = frame(bytes) else { panic!("no record") };
+        let total = payload.len() + HEADER;
+        let (kind, content) = decrypter.open(header, payload).unwrap();
+        let opened = (kind, content.to_vec());
+        bytes.drain(..total);
+        opened
+    }
+
+    #[test]
+    fn keys_are_changed_before_they_wear_out() {
+        let (mut encrypter, mut decrypter) = pair();
+        encrypter.key.skip_to(RECORDS_PER_KEY - 1);
+        decrypter.skip_to(RECORDS_PER_KEY - 1);
+        let mut sealer = Sealer(encrypter);
+        let mut out = Vec::new();
+        sealer.seal(&[7; 2 * MAX_CONTENT], &mut out);
+        assert_eq!(open(&mut decrypter, &mut out), (kind::APPLICATION_DATA, vec![7; MAX_CONTENT]));
+        assert_eq!(open(&mut decrypter, &mut out), (kind::HANDSHAKE, vec![24, 0, 0, 1, 0]));
+        decrypter.update().unwrap();
+        assert_eq!(open(&mut decrypter, &mut out), (kind::APPLICATION_DATA, vec![7; MAX_CONTENT]));
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn sequence_numbers_do_not_wrap() {
+        let (mut encrypter, _) = pair();
+        encrypter.key.skip_to(u64::MAX);
+        assert_eq!(encrypter.seal(kind::APPLICATION_DATA, b"x", &mut Vec::new()), Err(Error::Exhausted));
+    }
+
+    #[test]
+    fn nothing_is_sealed_into_nothing() {
+        let mut out = Vec::new();
+        Sealer(pair().0).seal(&[], &mut out);
+        assert!(out.is_empty());
+    }
+}

@@ -5,10 +5,12 @@
 
 mod certificate;
 mod hello;
+mod script;
 mod server;
 
 pub use hello::Hello;
-pub use server::{Claim, Fault, Group, Identity, Layout, Policy, Received, Script, Suite, TestServer};
+pub use script::{Claim, Fault, Group, Identity, Layout, Policy, Received, Script, Suite};
+pub use server::TestServer;
 
 use crate::certificate::Leaf;
 use crate::error::Error;
