@@ -1,1 +1,60 @@
+//! From a configuration file as written to a plan as meant.
+//!
+//! What it is: it reads the YAML of Mihomo and its historical quirks, share links, and the local files that a
+//! configuration names, and makes of them the options of listeners, outbounds and groups and the compiled rules, in the
+//! types of the crates that use them. [`load`] reports everything that is wrong in one go, each [`Problem`] with its
+//! line; what comes out as a [`Plan`] cannot be wrong any more.
+//!
+//! What it is not: it opens no socket, downloads nothing, and starts nothing. No other crate knows YAML.
+//!
+//! How it reads: `yaml` makes a tree in which everything has its place; `read` takes keys out of it leniently and reports
+//! those that nobody took; each section (`general`, `inbound`, `proxy`, `group`, `rules`, `hosts`) turns its keys into
+//! options; `plan` puts the sections together.
+//!
+//! ```
+//! use adit_config::{DEFAULT_CONFIG, Source, load};
+//!
+//! let source = Source {
+//!     name: "<built-in>".into(),
+//!     text: DEFAULT_CONFIG.into(),
+//!     home: ".".into(),
+//! };
+//! let loaded = load(&source);
+//! print!("{}", loaded.problems.render(false));
+//! let plan = loaded.plan.expect("the default is right");
+//! assert_eq!(plan.inbounds[0].options.listen.to_string(), "127.0.0.1:7890");
+//! ```
+
 #![forbid(unsafe_code)]
+
+mod context;
+mod general;
+mod group;
+mod home;
+mod hosts;
+mod inbound;
+mod mask;
+mod plan;
+mod problem;
+mod proxy;
+mod read;
+mod report;
+mod rules;
+mod source;
+mod suggest;
+mod yaml;
+
+pub use general::{General, LogLevel, Mode};
+pub use inbound::InboundPlan;
+pub use plan::{Loaded, Plan, load};
+pub use problem::{Counts, Problem, Problems, Severity};
+pub use rules::RuleLines;
+pub use source::Source;
+
+/// What runs when there is no configuration: a mixed port on loopback, everything DIRECT. It is `configs/default.yaml`.
+pub const DEFAULT_CONFIG: &str = include_str!("../../../configs/default.yaml");
+
+/// Share links of proxies.
+pub mod link {
+    pub use crate::proxy::links::{LinkError, parse};
+}

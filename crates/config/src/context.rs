@@ -1,0 +1,15 @@
+//! What everybody who reads a section needs.
+
+use adit_net::SocketOptions;
+
+use crate::home::Home;
+use crate::report::Report;
+
+/// Shared by all sections of one file.
+#[derive(Debug)]
+pub(crate) struct Context<'d> {
+    pub(crate) report: &'d Report,
+    pub(crate) home: &'d Home,
+    /// What sockets of outbounds are unless a proxy says otherwise.
+    pub(crate) socket: SocketOptions,
+}

@@ -1,0 +1,145 @@
+//! Keys that belong to no section. Spec: mihomo-surface §1.2.
+
+use std::time::Duration;
+
+use adit_net::{KeepAlive, SocketOptions};
+
+use crate::read::{Fields, Value};
+
+/// How connections are routed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// By the rules.
+    #[default]
+    Rule,
+    /// Everything through the group `GLOBAL`.
+    Global,
+    /// Everything directly.
+    Direct,
+}
+
+/// What is written to the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Nothing.
+    Silent,
+    /// What went wrong and must be looked at.
+    Error,
+    /// And what went wrong once.
+    Warning,
+    /// And what happens.
+    #[default]
+    Info,
+    /// And how.
+    Debug,
+}
+
+/// Settings that concern everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct General {
+    /// Whether names are resolved to IPv6 addresses at all.
+    pub ipv6: bool,
+    /// Whether all addresses of a name are tried at once.
+    pub tcp_concurrent: bool,
+    /// Keep-alive of clients' connections; outbounds have it in their own options.
+    pub keep_alive: KeepAlive,
+    /// The interface that outbound sockets are bound to, unless a proxy names another.
+    pub interface: Option<String>,
+    /// The mark of outbound sockets, unless a proxy has another; 0 is none.
+    pub routing_mark: u32,
+}
+
+impl General {
+    /// The options of outbound sockets.
+    pub(crate) fn socket(&self) -> SocketOptions {
+        SocketOptions { mark: self.routing_mark, interface: self.interface.clone(), keep_alive: self.keep_alive }
+    }
+}
+
+pub(crate) fn mode(fields: &mut Fields<'_>) -> Mode {
+    let words = [("rule", Mode::Rule), ("global", Mode::Global), ("direct", Mode::Direct)];
+    fields.take("mode").and_then(|value| value.word("invalid mode", &words)).unwrap_or_default()
+}
+
+pub(crate) fn log_level(fields: &mut Fields<'_>) -> LogLevel {
+    let words = [
+        ("silent", LogLevel::Silent),
+        ("error", LogLevel::Error),
+        ("warning", LogLevel::Warning),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+    ];
+    fields.take("log-level").and_then(|value| value.word("invalid log-level", &words)).unwrap_or_default()
+}
+
+pub(crate) fn general(fields: &mut Fields<'_>) -> General {
+    let seconds = |value: Option<Value<'_>>| {
+        let seconds = value.and_then(|value| value.number::<u16>("a number of seconds from 0 to 65535"));
+        seconds.filter(|seconds| *seconds != 0).map(|seconds| Duration::from_secs(seconds.into()))
+    };
+    let default = KeepAlive::default();
+    let mut keep_alive = KeepAlive {
+        idle: seconds(fields.take("keep-alive-idle")).unwrap_or(default.idle),
+        interval: seconds(fields.take("keep-alive-interval")).unwrap_or(default.interval),
+    };
+    if fields.take("disable-keep-alive").and_then(Value::boolean) == Some(true) {
+        keep_alive.idle = Duration::ZERO;
+    }
+    General {
+        ipv6: fields.take("ipv6").and_then(Value::boolean).unwrap_or(true),
+        tcp_concurrent: fields.take("tcp-concurrent").and_then(Value::boolean).unwrap_or(false),
+        keep_alive,
+        interface: fields.take("interface-name").and_then(Value::string).filter(|name| !name.is_empty()),
+        routing_mark: fields
+            .take("routing-mark")
+            .and_then(|value| value.number("a number from 0 to 4294967295"))
+            .unwrap_or(0),
+    }
+}
+
+/// Top-level keys of Mihomo that do nothing here and need not: caches, loaders, identification towards download servers,
+/// and what Mihomo itself ignores.
+pub(crate) const WITHOUT_EFFECT: &[&str] = &[
+    "clash-for-android",
+    "etag-support",
+    "geodata-loader",
+    "geosite-matcher",
+    "global-client-fingerprint",
+    "global-ua",
+];
+
+/// Top-level keys of Mihomo that are not supported yet.
+pub(crate) const UNSUPPORTED: &[&str] = &[
+    "dns",
+    "ebpf",
+    "experimental",
+    "external-controller",
+    "external-controller-cors",
+    "external-controller-pipe",
+    "external-controller-routing-mark",
+    "external-controller-tls",
+    "external-controller-unix",
+    "external-doh-server",
+    "external-ui",
+    "external-ui-name",
+    "external-ui-url",
+    "geo-auto-update",
+    "geo-update-interval",
+    "geox-url",
+    "inbound-mptcp",
+    "inbound-tfo",
+    "iptables",
+    "ntp",
+    "profile",
+    "redir-port",
+    "secret",
+    "sniffer",
+    "ss-config",
+    "tls",
+    "tproxy-port",
+    "tuic-server",
+    "tun",
+    "tunnels",
+    "unified-delay",
+    "vmess-config",
+];
