@@ -13,7 +13,6 @@ use crate::options::{ClientVersion, ShortId};
 pub(crate) const SESSION_ID: usize = 4 + 2 + 32 + 1;
 
 /// The 32 bytes derived from the X25519 agreement between our key share and the server's long-term key.
-#[derive(Clone)]
 pub(crate) struct AuthKey(Zeroizing<[u8; 32]>);
 
 impl AuthKey {

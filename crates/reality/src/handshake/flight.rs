@@ -1,5 +1,7 @@
 //! What the server says from ServerHello to Finished.
 
+use std::mem;
+
 use aws_lc_rs::hmac;
 
 use super::{Established, Negotiated};
@@ -55,6 +57,8 @@ enum Expect {
     Certificate,
     CertificateVerify(Witness),
     Finished(Result<ServerProven, Stranger>),
+    /// None: the handshake has ended or failed.
+    Nothing,
 }
 
 /// How the handshake ended.
@@ -65,8 +69,8 @@ pub(super) enum End {
 
 impl Opening {
     /// Takes in the ServerHello.
-    pub(super) fn answer(&self, message: &[u8]) -> Result<Flight, Error> {
-        let (kind, body) = split(message)?;
+    pub(super) fn answer(self, message: Vec<u8>) -> Result<Flight, Error> {
+        let (kind, body) = split(&message)?;
         if kind != SERVER_HELLO {
             return Err(Misbehaviour::Unexpected("handshake message").into());
         }
@@ -75,7 +79,7 @@ impl Opening {
 
         let mut transcript = Transcript::new(server.suite.hash());
         transcript.add(&self.hello.message);
-        transcript.add(message);
+        transcript.add(&message);
         let secrets = HandshakeSecrets::new(server.suite, &shared, transcript.current().as_ref())?;
         Ok(Flight {
             server_finished: secrets.server.finished_key()?,
@@ -84,13 +88,13 @@ impl Opening {
             encrypter: Encrypter::new(secrets.client)?,
             master: secrets.master,
             transcript,
-            auth: self.hello.auth.clone(),
-            ml_dsa: self.ml_dsa.clone(),
-            hellos: [self.hello.message.clone(), message.to_vec()],
-            offered: self.hello.offered.clone(),
             negotiated: Negotiated { suite: server.suite.name(), group: group_name(server.group) },
+            auth: self.hello.auth,
+            ml_dsa: self.ml_dsa,
+            hellos: [self.hello.message, message],
+            offered: self.hello.offered,
             terms: Terms::default(),
-            hints: self.hints.clone(),
+            hints: self.hints,
             expect: Expect::EncryptedExtensions,
         })
     }
@@ -111,7 +115,7 @@ impl Flight {
     /// Takes in one message. At the end our answer is appended to `output`.
     pub(super) fn message(&mut self, message: &[u8], output: &mut Vec<u8>) -> Result<Option<End>, Error> {
         let (kind, body) = split(message)?;
-        let expect = std::mem::replace(&mut self.expect, Expect::EncryptedExtensions);
+        let expect = mem::replace(&mut self.expect, Expect::Nothing);
         self.expect = match (expect, kind) {
             (Expect::EncryptedExtensions, ENCRYPTED_EXTENSIONS) => {
                 self.encrypted_extensions(body)?;

@@ -189,17 +189,19 @@ impl ClientHandshake {
     }
 
     fn handshake_in_the_clear(&mut self, payload: &[u8]) -> Result<(), Error> {
-        let State::AwaitServerHello(opening) = &self.state else {
+        if !matches!(self.state, State::AwaitServerHello(_)) {
             return Err(Misbehaviour::Unexpected("handshake message in the clear").into());
-        };
+        }
         if payload.len() > MAX_CONTENT {
             return Err(Misbehaviour::RecordTooLong.into());
         }
         self.messages.add(payload)?;
         let Some(message) = self.messages.next()? else { return Ok(()) };
-        let flight = opening.answer(&message)?;
-        self.messages.must_be_empty()?; // RFC 8446 §5.1: keys change here
-        self.state = State::AwaitFinished(Box::new(flight));
+        if let State::AwaitServerHello(opening) = mem::replace(&mut self.state, State::Over) {
+            let flight = opening.answer(message)?;
+            self.messages.must_be_empty()?; // RFC 8446 §5.1: keys change here
+            self.state = State::AwaitFinished(Box::new(flight));
+        }
         Ok(())
     }
 

@@ -29,6 +29,7 @@ impl TestServer {
     pub(super) fn tls12(&mut self) {
         let mut message = Vec::new();
         put_message(&mut message, 2, |out| server_hello(out, &[1; 32], &[], 0xc02f, &[(0xff01, &[0])]));
+        message.extend_from_slice(&[11, 0, 0, 3, 0, 0, 0]); // such servers put more into the same record
         self.in_the_clear(&message);
     }
 
