@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256,
+};
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -34,7 +37,10 @@ impl Leaf {
     fn new(issuer: &Issuer<'_, KeyPair>, extra_names: usize) -> Self {
         let mut names: Vec<String> = [TARGET, "localhost", "origin.test", "127.0.0.1", "::1"].map(String::from).into();
         names.extend((0..extra_names).map(|n| format!("a-rather-long-name-number-{n}.target.test")));
-        let params = CertificateParams::new(names).expect("names for a certificate");
+        let mut params = CertificateParams::new(names).expect("names for a certificate");
+        params.distinguished_name.push(DnType::CommonName, TARGET);
+        params.use_authority_key_identifier_extension = true;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
         let certificate = params.signed_by(&key, issuer).expect("a certificate");
         Self {
@@ -76,6 +82,8 @@ impl Authority {
         static SHARED: OnceLock<Authority> = OnceLock::new();
         SHARED.get_or_init(|| {
             let mut params = CertificateParams::new(Vec::new()).expect("no names");
+            params.distinguished_name.push(DnType::CommonName, "a root made for one test run");
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
             let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
             let root = params.self_signed(&key).expect("a root certificate");

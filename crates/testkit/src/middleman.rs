@@ -12,6 +12,9 @@ use crate::origin::TcpOrigin;
 /// What it keeps of each direction, from the end.
 const TAIL: usize = 256 * 1024;
 
+/// What it keeps of each connection, from the beginning: enough for any browser's ClientHello.
+const HEAD: usize = 8 * 1024;
+
 /// How the bytes are passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
@@ -33,6 +36,8 @@ struct Shared {
     up: Lane,
     down: Lane,
     open: Mutex<Vec<TcpStream>>,
+    /// The first bytes of each connection towards the server, in the order in which they arrived.
+    heads: Mutex<Vec<Vec<u8>>>,
 }
 
 #[derive(Debug, Default)]
@@ -54,8 +59,15 @@ impl Middleman {
             let copy = |stream: &TcpStream| stream.try_clone().expect("a second handle");
             ours.open.lock().expect("a list").extend([copy(&client), copy(&upstream)]);
             let (from, to, shared) = (copy(&client), copy(&upstream), Arc::clone(&ours));
-            let up = thread::spawn(move || pass(from, to, &shared.up, manner));
-            pass(upstream, client, &ours.down, manner);
+            let up = thread::spawn(move || {
+                let mut head = Vec::new();
+                pass(from, to, &shared.up, manner, |bytes| {
+                    let room = HEAD - head.len();
+                    head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                });
+                shared.heads.lock().expect("a list").push(head);
+            });
+            pass(upstream, client, &ours.down, manner, |_| {});
             let _ = up.join();
         });
         Self { tcp, shared }
@@ -83,6 +95,12 @@ impl Middleman {
     #[must_use]
     pub fn down(&self) -> u64 {
         self.shared.down.count.load(Ordering::Relaxed)
+    }
+
+    /// The first 8 KiB that each finished connection carried towards the server.
+    #[must_use]
+    pub fn heads(&self) -> Vec<Vec<u8>> {
+        self.shared.heads.lock().expect("a list").clone()
     }
 
     /// The last 256 KiB carried towards the server, of all connections together.
@@ -113,7 +131,7 @@ impl Middleman {
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, lane: &Lane, manner: Manner) {
+fn pass(mut from: TcpStream, mut to: TcpStream, lane: &Lane, manner: Manner, mut see: impl FnMut(&[u8])) {
     let mut buffer = vec![0; 64 * 1024];
     let mut crumbs = match manner {
         Manner::Plain => 0,
@@ -124,6 +142,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, lane: &Lane, manner: Manner) {
             thread::sleep(Duration::from_millis(10));
         }
         let bytes = &buffer[..n];
+        see(bytes);
         let (slow, rest) = bytes.split_at(crumbs.min(n));
         crumbs -= slow.len();
         for crumb in slow.chunks(1) {

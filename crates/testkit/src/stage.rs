@@ -21,6 +21,9 @@ pub const SHORT_ID: &str = "0123456789abcdef";
 /// A name that the servers resolve to loopback, and nobody else does.
 pub const FAR_NAME: &str = "origin.test";
 
+/// A name that the REALITY doors accept beside [`TARGET`], as long as the one that browsers are captured with.
+pub const BROWSER_NAME: &str = "www.example.com";
+
 /// Which VLESS inbound of a [`Stage`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
@@ -236,7 +239,7 @@ fn inbound(door: Door, port: u16, target: SocketAddr) -> Value {
             let mut settings = json!({
                 "show": false,
                 "target": target.to_string(),
-                "serverNames": [TARGET],
+                "serverNames": [TARGET, BROWSER_NAME],
                 "privateKey": PRIVATE_KEY,
                 "shortIds": [SHORT_ID],
             });

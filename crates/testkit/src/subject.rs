@@ -94,11 +94,8 @@ impl Subject {
 /// One configuration for adit and Mihomo: the same keys mean the same to both.
 fn yaml(subject: Subject, port: u16, way: Way<'_>, extra: &str) -> String {
     let mut text = format!("mixed-port: {port}\nlog-level: info\n{extra}\n");
-    if subject == Subject::Adit {
-        // Mihomo's core, as the peer builds it, has no `hosts`.
-        text += &format!("hosts:\n  {FAR_NAME}: 127.0.0.1\n");
-    }
     let Way::Vless(route) = way else {
+        text += &format!("hosts:\n  {FAR_NAME}: 127.0.0.1\n  localhost: 127.0.0.1\n");
         return text + "rules:\n  - MATCH,DIRECT\n";
     };
     text += &format!(

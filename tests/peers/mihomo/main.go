@@ -2,23 +2,26 @@
 // rules and its outbounds, all unchanged, started from the part of a Mihomo configuration that those tests use.
 //
 // It is not Mihomo's own command, because that one links the TUN device, whose module cannot be verified through the
-// checksum database. Keys read: port, socks-port, mixed-port, authentication, log-level, ipv6, proxies, rules.
-// Unknown keys are an error, so that a test never believes in a setting that is not there.
+// checksum database. Keys read: port, socks-port, mixed-port, authentication, log-level, ipv6, hosts, proxies,
+// rules. Unknown keys are an error, so that a test never believes in a setting that is not there.
 package main
 
 import (
 	"bytes"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 
 	"github.com/metacubex/mihomo/adapter"
+	"github.com/metacubex/mihomo/adapter/inbound"
 	"github.com/metacubex/mihomo/adapter/outbound"
 	"github.com/metacubex/mihomo/component/auth"
 	"github.com/metacubex/mihomo/component/resolver"
+	"github.com/metacubex/mihomo/component/trie"
 	"github.com/metacubex/mihomo/constant"
 	authStore "github.com/metacubex/mihomo/listener/auth"
 	"github.com/metacubex/mihomo/listener/http"
@@ -31,14 +34,15 @@ import (
 )
 
 type config struct {
-	Port           int              `yaml:"port"`
-	SocksPort      int              `yaml:"socks-port"`
-	MixedPort      int              `yaml:"mixed-port"`
-	Authentication []string         `yaml:"authentication"`
-	LogLevel       log.LogLevel     `yaml:"log-level"`
-	IPv6           *bool            `yaml:"ipv6"`
-	Proxies        []map[string]any `yaml:"proxies"`
-	Rules          []string         `yaml:"rules"`
+	Port           int               `yaml:"port"`
+	SocksPort      int               `yaml:"socks-port"`
+	MixedPort      int               `yaml:"mixed-port"`
+	Authentication []string          `yaml:"authentication"`
+	LogLevel       log.LogLevel      `yaml:"log-level"`
+	IPv6           *bool             `yaml:"ipv6"`
+	Hosts          map[string]string `yaml:"hosts"`
+	Proxies        []map[string]any  `yaml:"proxies"`
+	Rules          []string          `yaml:"rules"`
 }
 
 func main() {
@@ -86,6 +90,18 @@ func plan(cfg config) error {
 	}
 	authStore.Default.SetAuthenticator(auth.NewAuthenticator(users))
 
+	hosts := trie.New[resolver.HostValue]()
+	for name, address := range cfg.Hosts {
+		value, err := resolver.NewHostValue([]string{address})
+		if err != nil {
+			return fmt.Errorf("hosts: %w", err)
+		}
+		if err := hosts.Insert(name, value); err != nil {
+			return fmt.Errorf("hosts: %w", err)
+		}
+	}
+	resolver.DefaultHosts = resolver.NewHosts(hosts)
+
 	proxies := map[string]constant.Proxy{
 		"DIRECT": adapter.NewProxy(outbound.NewDirect()),
 		"REJECT": adapter.NewProxy(outbound.NewReject()),
@@ -124,6 +140,8 @@ func plan(cfg config) error {
 
 // listen opens the doors on loopback.
 func listen(cfg config) error {
+	// The default of Mihomo's own configuration; without one, everybody is refused.
+	inbound.SetAllowedIPs([]netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")})
 	at := func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 	if cfg.Port != 0 {
 		if _, err := http.New(at(cfg.Port), tunnel.Tunnel); err != nil {

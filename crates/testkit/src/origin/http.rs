@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::TcpOrigin;
 use super::tcp::send_content;
+use super::websocket;
 use crate::data;
 
 /// An HTTP/1.1 origin. Its routes:
@@ -20,6 +21,7 @@ use crate::data;
 /// | `/sink` | `N SHA256` of the request's body |
 /// | `/status/N` | status N without a body |
 /// | `/upgrade` | `101`, then an echo |
+/// | `/websocket` | a WebSocket that echoes |
 /// | anything else | `hello` |
 #[derive(Debug)]
 pub struct HttpOrigin {
@@ -107,6 +109,10 @@ pub(crate) fn serve(stream: &mut (impl Read + Write), recorder: &Recorder) {
             }
             return;
         }
+        if request.path == "/websocket" {
+            let _ = websocket::echo(&mut stream);
+            return;
+        }
         if request.close {
             return;
         }
@@ -190,6 +196,15 @@ fn answer(out: &mut impl Write, request: &Request) -> Option<()> {
         }
         (_, "/upgrade") => {
             write!(out, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n").ok()?;
+            return out.flush().ok();
+        }
+        (_, "/websocket") => {
+            let head = String::from_utf8_lossy(&request.head).into_owned();
+            let key = head.lines().find_map(|line| {
+                line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"))
+            });
+            let accept = websocket::accept(key?.1);
+            write!(out, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n").ok()?;
             return out.flush().ok();
         }
         (_, "/head") => &request.head,

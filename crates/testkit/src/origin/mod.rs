@@ -5,6 +5,7 @@ mod http;
 mod tcp;
 mod tls;
 mod udp;
+mod websocket;
 
 pub use http::HttpOrigin;
 pub use tcp::TcpOrigin;
