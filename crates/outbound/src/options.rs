@@ -114,7 +114,8 @@ pub struct Tls {
 pub enum Verify {
     /// Chain, name and time, against the built-in roots plus these extra ones (DER).
     Roots(Vec<Arc<[u8]>>),
-    /// The SHA-256 of a certificate of the chain (`fingerprint`); nothing else is checked.
+    /// The SHA-256 of a certificate (`fingerprint`). If it is the server's own, nothing else is checked; if it is one
+    /// further up in the chain, the chain up to it, the name and the time are.
     Pin([u8; 32]),
     /// Not at all (`skip-cert-verify: true`).
     Off,

@@ -163,7 +163,8 @@ mod tests {
     /// F-E4: a resolver that answers with hundreds of addresses.
     #[test]
     fn few_of_many_addresses_are_tried() {
-        let many: Vec<IpAddr> = (0..700u16).map(|n| IpAddr::from([10, 0, n.to_be_bytes()[0], n.to_be_bytes()[1]])).collect();
+        let many: Vec<IpAddr> =
+            (0..700u16).map(|n| IpAddr::from([10, 0, n.to_be_bytes()[0], n.to_be_bytes()[1]])).collect();
         assert_eq!(interleave(&many), many[..AT_MOST]);
     }
 
@@ -233,10 +234,7 @@ mod tests {
             io::ErrorKind::ConnectionRefused,
             io::ErrorKind::ConnectionRefused,
         ];
-        let failed = race::<(), _>(addresses(4), QUICK, async |to| {
-            Err(kinds[usize::from(to.port()) - 1].into())
-        })
-        .await;
+        let failed = race::<(), _>(addresses(4), QUICK, async |to| Err(kinds[usize::from(to.port()) - 1].into())).await;
         let (address, error) = failed.unwrap_err().unwrap();
         assert_eq!((address.port(), error.kind()), (3, io::ErrorKind::ConnectionRefused));
         assert!(race::<(), _>(addresses(0), QUICK, async |_| refused()).await.unwrap_err().is_none());

@@ -191,3 +191,6 @@ impl<S: Stream> Stream for TlsStream<S> {
         self.below().abort();
     }
 }
+
+#[cfg(test)]
+mod tests;
