@@ -1,6 +1,6 @@
 //! What relaying costs: CPU-seconds of the relaying thread per GiB carried, on loopback.
 //!
-//! `cargo run --release -p adit-net --example relay_cost [GiB per run] [rounds]`
+//! `cargo run --release -p adit-net --example relay_cost [GiB per run] [rounds] [congestion control]`
 //!
 //! A generator and a sink run on threads of their own; the relay runs alone on a current-thread runtime whose CPU time
 //! the kernel accounts. The ways take turns in every round, and the medians are printed. The floor is a bare splice(2)
@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Instant;
 
 use adit_net::{Counters, Limits, Stream, relay};
+use rustix::net::sockopt::set_tcp_congestion;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -29,9 +30,9 @@ enum Way {
 const WAYS: [Way; 6] = [Way::Floor, Way::Relay, Way::RelayOpaque, Way::Copy(16), Way::Copy(64), Way::Copy(256)];
 
 fn main() -> io::Result<()> {
-    let mut arguments = std::env::args().skip(1).map(|text| text.parse().map_err(io::Error::other));
+    let mut arguments = std::env::args().skip(1).take(2).map(|text| text.parse().map_err(io::Error::other));
     let gib: u64 = arguments.next().unwrap_or(Ok(2))?;
-    let rounds: u64 = arguments.next().unwrap_or(Ok(5))?;
+    let rounds = arguments.next().unwrap_or(Ok(5))?.max(1);
     let mut costs = vec![Vec::new(); WAYS.len()];
     run(Way::Relay, 1)?;
     for _ in 0..rounds {
@@ -96,8 +97,12 @@ fn cpu_seconds() -> io::Result<f64> {
 
 fn pair() -> io::Result<(StdStream, StdStream)> {
     let listener = StdListener::bind("127.0.0.1:0")?;
-    let one = StdStream::connect(listener.local_addr()?)?;
-    Ok((one, listener.accept()?.0))
+    let (one, other) = (StdStream::connect(listener.local_addr()?)?, listener.accept()?.0);
+    if let Some(name) = std::env::args().nth(3) {
+        set_tcp_congestion(&one, &name)?;
+        set_tcp_congestion(&other, &name)?;
+    }
+    Ok((one, other))
 }
 
 async fn carry(way: Way, client: StdStream, upstream: StdStream) -> io::Result<()> {
@@ -118,7 +123,8 @@ fn adopt(stream: StdStream) -> io::Result<TcpStream> {
 async fn through_relay(client: impl Stream + 'static, upstream: impl Stream + 'static) -> io::Result<()> {
     let counters = Counters::default();
     let carried = relay(Box::new(client), Box::new(upstream), &counters, Limits::default());
-    println!("{:?}, spliced {} of {}", carried.await, counters.spliced_up(), counters.up());
+    let end = carried.await;
+    eprintln!("{end:?}, spliced {} of {}", counters.spliced_up(), counters.up());
     Ok(())
 }
 

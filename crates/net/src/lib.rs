@@ -2,7 +2,7 @@
 //!
 //! What it is: addresses ([`Domain`], [`Host`], [`Target`]), what a client asked for ([`Session`]), byte streams that
 //! can tell whether they are bare sockets ([`Stream`]), ways out ([`Dialer`]), what inbounds feed ([`Handler`]), the
-//! relay between two streams ([`relay()`]), and the one socket factory ([`SocketOptions`]).
+//! relay between two streams ([`relay()`]), and the makers of sockets ([`SocketOptions`], [`Listener`]).
 //!
 //! What it is not: it knows no protocol, no rule and no configuration.
 //!

@@ -228,6 +228,28 @@ mod tests {
         assert!(!is_own_listener(at));
     }
 
+    /// F-B11: an address of an interface of this host, if it has one besides loopback.
+    #[tokio::test]
+    async fn a_lan_address_is_own_only_for_a_listener_that_hears_it() {
+        let probe = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        if probe.connect("192.0.2.1:9").is_err() {
+            return;
+        }
+        let lan = probe.local_addr().unwrap().ip();
+        let everywhere = Listener::bind("[::]:0".parse().unwrap()).unwrap();
+        let loopback = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        assert!(is_own_listener(SocketAddr::new(lan, everywhere.local_addr().port())));
+        assert!(!is_own_listener(SocketAddr::new(lan, loopback.local_addr().port())));
+    }
+
+    #[tokio::test]
+    async fn clients_come_with_their_real_address() {
+        let listener = Listener::bind("[::]:0".parse().unwrap()).unwrap();
+        let client = TcpStream::connect(("127.0.0.1", listener.local_addr().port())).await.unwrap();
+        let (_, address) = listener.accept().await;
+        assert_eq!(address.socket_addr(), client.local_addr().unwrap());
+    }
+
     #[test]
     fn shortages_pause_and_clients_errors_do_not() {
         for shortage in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::INVAL] {

@@ -129,3 +129,52 @@ impl Resolve for WithHosts {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Knows one name, and that hosts should have been asked first.
+    struct Upstream;
+
+    impl Resolve for Upstream {
+        fn resolve<'a>(&'a self, name: &'a Domain) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
+            Box::pin(async move {
+                match name.as_str() {
+                    "known.example" => Ok(vec![[192, 0, 2, 9].into()]),
+                    _ => Err(ResolveError::NoAddress(name.clone())),
+                }
+            })
+        }
+    }
+
+    fn domain(name: &str) -> Domain {
+        name.parse().unwrap()
+    }
+
+    async fn ask(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        let hosts: HashMap<_, _> = [
+            (domain("nas.lan"), HostsEntry::Addresses(vec![[10, 0, 0, 2].into()])),
+            (domain("files.lan"), HostsEntry::Alias(domain("nas.lan"))),
+            (domain("out.lan"), HostsEntry::Alias(domain("known.example"))),
+            (domain("a.loop"), HostsEntry::Alias(domain("b.loop"))),
+            (domain("b.loop"), HostsEntry::Alias(domain("a.loop"))),
+        ]
+        .into();
+        WithHosts::new(Arc::new(hosts), Arc::new(Upstream)).resolve(&domain(name)).await
+    }
+
+    #[tokio::test]
+    async fn hosts_come_first_and_aliases_are_followed() {
+        let nas: IpAddr = [10, 0, 0, 2].into();
+        assert_eq!(ask("nas.lan").await.unwrap(), [nas]);
+        assert_eq!(ask("files.lan").await.unwrap(), [nas]);
+        assert_eq!(ask("out.lan").await.unwrap(), [IpAddr::from([192, 0, 2, 9])]);
+        assert!(matches!(ask("other.example").await, Err(ResolveError::NoAddress(_))));
+    }
+
+    #[tokio::test]
+    async fn an_alias_loop_ends() {
+        assert!(matches!(ask("a.loop").await, Err(ResolveError::Failed { .. })));
+    }
+}

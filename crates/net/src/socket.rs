@@ -154,3 +154,80 @@ pub fn to_family_of(local: SocketAddr, to: SocketAddr) -> SocketAddr {
         _ => to,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn any(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    /// The budget: first probe after 15 s, every 15 s, four in all; configuration overrides.
+    #[tokio::test]
+    async fn both_ends_get_keep_alive_and_no_delay() {
+        let listener = listen(any("127.0.0.1:0")).unwrap();
+        let keep_alive = KeepAlive { idle: Duration::from_secs(40), interval: Duration::from_secs(7) };
+        for (given, idle, interval) in [(KeepAlive::default(), 15, 15), (keep_alive, 40, 7)] {
+            let options = SocketOptions { keep_alive: given, ..SocketOptions::default() };
+            let stream = options.connect(listener.local_addr().unwrap()).await.unwrap();
+            let socket = SockRef::from(&stream);
+            assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(idle));
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(interval));
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+        }
+        let off = KeepAlive { idle: Duration::ZERO, ..KeepAlive::default() };
+        let options = SocketOptions { keep_alive: off, ..SocketOptions::default() };
+        let stream = options.connect(listener.local_addr().unwrap()).await.unwrap();
+        assert!(!SockRef::from(&stream).keepalive().unwrap());
+    }
+
+    /// F-B13: a mark or an interface that cannot be set is an error, never a socket without it.
+    #[tokio::test]
+    async fn a_mark_or_interface_is_set_or_the_socket_fails() {
+        let listener = listen(any("127.0.0.1:0")).unwrap();
+        let marked = SocketOptions { mark: 0x2d, ..SocketOptions::default() };
+        match marked.connect(listener.local_addr().unwrap()).await {
+            Ok(stream) => assert_eq!(SockRef::from(&stream).mark().unwrap(), 0x2d),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
+        }
+        match marked.udp() {
+            Ok(socket) => assert_eq!(SockRef::from(&socket).mark().unwrap(), 0x2d),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
+        }
+        let elsewhere = SocketOptions { interface: Some("no-such-if0".into()), ..SocketOptions::default() };
+        elsewhere.udp().unwrap_err();
+        elsewhere.connect(any("192.0.2.1:9")).await.unwrap_err();
+        // Loopback stays reachable.
+        elsewhere.connect(listener.local_addr().unwrap()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_unspecified_listener_serves_both_families() {
+        let listener = listen(any("[::]:0")).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let options = SocketOptions::default();
+        options.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await.unwrap();
+        if listener.local_addr().unwrap().is_ipv6() {
+            options.connect(SocketAddr::from((Ipv6Addr::LOCALHOST, port))).await.unwrap();
+        }
+        assert_eq!(listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn one_udp_socket_reaches_both_families() {
+        let ours = SocketOptions::default().udp().unwrap();
+        for at in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(peer) = listen_udp(any(at)) else { continue };
+            let to = to_family_of(ours.local_addr().unwrap(), peer.local_addr().unwrap());
+            ours.send_to(b"ping", to).await.unwrap();
+            let mut got = [0; 8];
+            let (n, from) = peer.recv_from(&mut got).await.unwrap();
+            assert_eq!(&got[..n], b"ping");
+            peer.send_to(b"pong", from).await.unwrap();
+            let (_, from) = ours.recv_from(&mut got).await.unwrap();
+            assert_eq!(crate::unmapped(from), peer.local_addr().unwrap());
+        }
+    }
+}

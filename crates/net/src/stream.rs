@@ -156,3 +156,57 @@ impl<S: Stream> Stream for Prefixed<S> {
         self.inner.abort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (one, other) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (one.unwrap(), other.unwrap().0)
+    }
+
+    /// F-A1
+    #[tokio::test]
+    async fn a_prefix_comes_first_whatever_the_reads_are_and_then_the_stream_is_raw() {
+        for size in 1..=7 {
+            let (mut peer, socket) = pair().await;
+            peer.write_all(b"world").await.unwrap();
+            drop(peer);
+            let mut stream: BoxStream = Box::new(Prefixed::new(b"hello ".to_vec(), socket));
+            let mut got = Vec::new();
+            let mut piece = vec![0; size];
+            loop {
+                assert_eq!(stream.raw_reader().is_some(), got.len() >= 6, "after {got:?}");
+                assert!(stream.raw_writer().is_some() && stream.socket().is_some());
+                match stream.read(&mut piece).await.unwrap() {
+                    0 => break,
+                    n => got.extend_from_slice(&piece[..n]),
+                }
+            }
+            assert_eq!(got, b"hello world");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_prefix_is_no_end_of_stream() {
+        let (mut peer, socket) = pair().await;
+        let mut stream = Prefixed::new(Vec::new(), socket);
+        assert!(stream.raw_reader().is_some());
+        peer.write_all(b"x").await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'x');
+    }
+
+    #[tokio::test]
+    async fn an_aborted_stream_resets() {
+        let (mut peer, socket) = pair().await;
+        let mut stream: BoxStream = Box::new(Prefixed::new(b"x".to_vec(), socket));
+        stream.abort();
+        drop(stream);
+        assert_eq!(peer.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+}

@@ -81,3 +81,41 @@ impl Shutdown {
         self.0.is_cancelled()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_ends_with_its_owner() {
+        let (held, mut released) = oneshot::channel::<()>();
+        let task = Task::spawn("test", async move {
+            std::future::pending::<()>().await;
+            drop(held);
+        });
+        tokio::task::yield_now().await;
+        assert!(!task.is_finished() && released.try_recv() == Err(oneshot::error::TryRecvError::Empty));
+        drop(task);
+        released.await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_one_task() {
+        let task = Task::spawn("test", async { panic!("this one is part of a test") });
+        assert_eq!(task.join().await, None);
+        assert_eq!(Task::spawn("test", async { 7 }).join().await, Some(7));
+    }
+
+    #[tokio::test]
+    async fn every_clone_hears_the_call() {
+        let shutdown = Shutdown::new();
+        let other = shutdown.clone();
+        assert!(!other.is_started());
+        shutdown.start();
+        shutdown.start();
+        other.started().await;
+        assert!(other.is_started());
+    }
+}
