@@ -60,6 +60,10 @@ impl Client {
     /// No byte is lost when the future is dropped.
     pub(crate) async fn more(&mut self) -> io::Result<()> {
         loop {
+            // Readiness is a guess until a read has failed, so a buffer may have been made in vain.
+            if self.ahead.is_empty() {
+                self.ahead = BytesMut::new();
+            }
             self.stream.readable().await?;
             self.ahead.reserve(STEP);
             match self.stream.try_read_buf(&mut self.ahead) {

@@ -7,6 +7,9 @@
 //! What it is not: it knows no rule and no way out. It never answers "connected" by itself; whoever handles the
 //! connection does that once it is true.
 //!
+//! What clients say is read without I/O, by plain functions: [`socks5::wire`], [`socks4::request`],
+//! [`http::request::read`], [`http::response::read`] and [`http::chunked::Decoder`].
+//!
 //! ```
 //! use std::sync::Arc;
 //!

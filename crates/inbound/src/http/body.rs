@@ -48,10 +48,11 @@ pub(crate) trait Source {
 
 impl Source for ReadHalf<'_> {
     async fn more(&mut self, ahead: &mut BytesMut) -> io::Result<bool> {
-        if ahead.is_empty() {
-            *ahead = BytesMut::new();
-        }
         loop {
+            // Readiness is a guess until a read has failed, so a buffer may have been made in vain.
+            if ahead.is_empty() {
+                *ahead = BytesMut::new();
+            }
             self.readable().await?;
             ahead.reserve(STEP);
             match self.try_read_buf(ahead) {
