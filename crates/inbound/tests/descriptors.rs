@@ -1,5 +1,7 @@
 //! Counts descriptors, which only a process of its own can do.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "this is all test")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
