@@ -1,1 +1,31 @@
-fn main() {}
+//! The binary: arguments → plan → world → run → drain.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod cli;
+mod explain;
+mod logs;
+mod run;
+
+use std::process::ExitCode;
+
+use cli::Command;
+
+fn main() -> ExitCode {
+    let outcome = match Command::from_args(std::env::args_os()) {
+        Ok(Command::Run(config)) => run::run(&config),
+        Ok(Command::Check(config)) => check::check(&config),
+        Ok(Command::Test(config)) => check::test(&config),
+        Ok(Command::Explain(question)) => explain::explain(&question),
+        Ok(Command::Version) => {
+            println!("{}", cli::version());
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(usage) => usage.exit(),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("adit: {error:#}");
+        ExitCode::FAILURE
+    })
+}
