@@ -43,5 +43,5 @@ pub mod subject;
 pub mod tls;
 
 pub use ports::{free_port, is_listening, wait_for_port};
-pub use process::{Process, Usage};
+pub use process::{Process, Usage, reset_on_close};
 pub use scratch::Scratch;

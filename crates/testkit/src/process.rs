@@ -167,3 +167,8 @@ fn precise_cpu(id: u32) -> Option<f64> {
     }
     Some(total / 1e9)
 }
+
+/// Makes the close of `stream` a reset instead of an orderly end.
+pub fn reset_on_close(stream: &std::net::TcpStream) {
+    socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).expect("a linger time of zero");
+}

@@ -10,6 +10,7 @@ mod clients;
 mod edges;
 mod faults;
 mod fingerprint;
+mod http;
 mod reality;
 mod scenes;
 mod splice;
