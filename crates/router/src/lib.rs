@@ -59,6 +59,8 @@ mod query;
 mod ranges;
 mod rule;
 mod rules;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 pub use domain::{

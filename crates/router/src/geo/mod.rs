@@ -2,9 +2,9 @@
 //!
 //! Every look-up in a damaged database answers "not known": a rule that asks does not match (F-D10).
 
-mod dat;
-mod mmdb;
-mod site;
+pub(crate) mod dat;
+pub(crate) mod mmdb;
+pub(crate) mod site;
 mod wire;
 
 use std::sync::Arc;

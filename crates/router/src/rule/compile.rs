@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
-use adit_net::{Network, Protocol, Tag};
+use adit_net::{Domain, Network, Protocol, Tag};
 
 use super::condition::{Condition, CountryTest, End, IpTest, ProcessTest, Test};
 use super::error::{RuleErrorKind, RuleWarningKind};
@@ -128,6 +128,12 @@ impl<'a> Compiler<'a> {
             | RuleKind::ProcessNameRegex
             | RuleKind::ProcessPathRegex
             | RuleKind::Uid => self.process(kind, payload),
+            RuleKind::Domain | RuleKind::DomainSuffix => {
+                if place != Place::RuleSet && Domain::new(payload.text).is_err() {
+                    self.warnings.push(RuleWarningKind::NoHostName(payload.text.to_owned()));
+                }
+                plain(kind, payload)
+            }
             _ => plain(kind, payload),
         }
     }

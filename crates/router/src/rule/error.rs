@@ -186,6 +186,9 @@ pub enum RuleWarningKind {
     /// Text between the parentheses of a logic rule that belongs to no rule.
     #[error("the text `{}` between the rules is ignored", shown(.0))]
     IgnoredText(String),
+    /// The payload of a `DOMAIN` or `DOMAIN-SUFFIX` rule is no host name: a pattern, an address, not ASCII.
+    #[error("no host name is like `{}`, so this rule never matches", shown(.0))]
+    NoHostName(String),
     /// A valid Mihomo rule type that this program does not have.
     #[error("rules of type {0} are not supported and never match")]
     Unsupported(&'static str),
