@@ -10,6 +10,8 @@ use crate::report::Report;
 pub(crate) struct Context<'d> {
     pub(crate) report: &'d Report,
     pub(crate) home: &'d Home,
+    /// Whether IPv6 addresses may be used at all.
+    pub(crate) ipv6: bool,
     /// What sockets of outbounds are unless a proxy says otherwise.
     pub(crate) socket: SocketOptions,
 }

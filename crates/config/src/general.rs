@@ -5,6 +5,7 @@ use std::time::Duration;
 use adit_net::{KeepAlive, SocketOptions};
 
 use crate::read::{Fields, Value};
+use crate::report::Report;
 
 /// How connections are routed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub(crate) fn log_level(fields: &mut Fields<'_>) -> LogLevel {
     fields.take("log-level").and_then(|value| value.word("invalid log-level", &words)).unwrap_or_default()
 }
 
-pub(crate) fn general(fields: &mut Fields<'_>) -> General {
+pub(crate) fn general(fields: &mut Fields<'_>, report: &Report) -> General {
     let seconds = |value: Option<Value<'_>>| {
         let seconds = value.and_then(|value| value.number::<u16>("a number of seconds from 0 to 65535"));
         seconds.filter(|seconds| *seconds != 0).map(|seconds| Duration::from_secs(seconds.into()))
@@ -85,9 +86,16 @@ pub(crate) fn general(fields: &mut Fields<'_>) -> General {
     if fields.take("disable-keep-alive").and_then(Value::boolean) == Some(true) {
         keep_alive.idle = Duration::ZERO;
     }
+    let at = fields.key_at("tcp-concurrent");
+    let tcp_concurrent = fields.take("tcp-concurrent").and_then(Value::boolean).unwrap_or(false);
+    if let (true, Some(at)) = (tcp_concurrent, at) {
+        let text = "`tcp-concurrent` is not supported yet: the addresses of a name are tried one after the other, each with \
+                    a short head start";
+        report.warning(at, text);
+    }
     General {
         ipv6: fields.take("ipv6").and_then(Value::boolean).unwrap_or(true),
-        tcp_concurrent: fields.take("tcp-concurrent").and_then(Value::boolean).unwrap_or(false),
+        tcp_concurrent,
         keep_alive,
         interface: fields.take("interface-name").and_then(Value::string).filter(|name| !name.is_empty()),
         routing_mark: fields

@@ -1,6 +1,6 @@
 //! `proxy-groups:`. Spec: mihomo-surface §6.1.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use adit_net::Tag;
 use adit_outbound::options::{Group, GroupKind};
@@ -33,8 +33,8 @@ struct Written<'d> {
 
 /// Names that groups may refer to.
 struct Names<'n> {
-    /// Proxies in file order: name and type.
-    proxies: Vec<(&'n str, &'static str)>,
+    /// Proxies: name and type.
+    proxies: BTreeMap<&'n str, &'static str>,
     /// Groups: name and type.
     groups: HashMap<&'n str, &'static str>,
 }
@@ -50,13 +50,11 @@ impl<'n> Names<'n> {
             "PASS-RULE" => Some("PassRule"),
             _ => None,
         };
-        let proxy = || self.proxies.iter().find(|(proxy, _)| *proxy == name).map(|(_, shown)| *shown);
-        built_in.or_else(proxy).or_else(|| self.groups.get(name).copied())
+        built_in.or_else(|| self.proxies.get(name).copied()).or_else(|| self.groups.get(name).copied())
     }
 
     fn all(&self) -> impl Iterator<Item = &'n str> {
-        let proxies = self.proxies.iter().map(|(name, _)| *name);
-        proxies.chain(self.groups.keys().copied()).chain(BUILT_IN)
+        self.proxies.keys().copied().chain(self.groups.keys().copied()).chain(BUILT_IN)
     }
 }
 
@@ -238,40 +236,14 @@ fn matches(filter: &Regex, name: &str) -> bool {
 }
 
 fn resolved(group: &Written<'_>, names: &Names<'_>, cx: &Context<'_>) -> Group {
-    let title = shown(group.name.text);
-    let mut members: Vec<&str> = Vec::new();
-    for member in &group.proxies {
-        if names.shown_type(member.text).is_none() {
-            let text = format!("{title}: '{}' not found", shown(member.text));
-            cx.report.add(Draft::error(member.at, text).meant(member.text, names.all()));
-        } else {
-            members.push(member.text);
-        }
-    }
-    if group.include_all_proxies {
-        let all: BTreeSet<&str> = names.proxies.iter().map(|(name, _)| *name).collect();
-        if group.filter.is_empty() {
-            members.extend(all);
-        } else {
-            for filter in &group.filter {
-                members.extend(all.iter().filter(|name| matches(filter, name)));
-            }
-        }
-    }
-    let mut seen = HashSet::new();
-    members.retain(|name| {
-        let shown_type = names.shown_type(name).unwrap_or("");
-        let excluded = group.exclude_filter.iter().any(|filter| matches(filter, name))
-            || group.exclude_type.iter().any(|kind| kind.eq_ignore_ascii_case(shown_type));
-        !excluded && seen.insert(*name)
-    });
+    let mut members = members(group, names, cx);
     if members.is_empty() {
         members.push(substitute(group, names, cx));
     }
     let default = group.default_selected.filter(|choice| {
         let is_member = members.contains(&choice.text);
         if !is_member {
-            let text = format!("{title}: the default '{}' is not a member", shown(choice.text));
+            let text = format!("{}: the default '{}' is not a member", shown(group.name.text), shown(choice.text));
             cx.report.add(Draft::warning(choice.at, text).meant(choice.text, members.iter().copied()));
         }
         is_member
@@ -284,6 +256,36 @@ fn resolved(group: &Written<'_>, names: &Names<'_>, cx: &Context<'_>) -> Group {
         hidden: group.hidden,
         icon: group.icon.clone(),
     }
+}
+
+/// Explicit members, which filters do not concern, then included ones, then what is excluded taken away.
+fn members<'n>(group: &Written<'n>, names: &Names<'n>, cx: &Context<'_>) -> Vec<&'n str> {
+    let mut members: Vec<&str> = Vec::new();
+    for member in &group.proxies {
+        if names.shown_type(member.text).is_some() {
+            members.push(member.text);
+        } else {
+            let text = format!("{}: '{}' not found", shown(group.name.text), shown(member.text));
+            cx.report.add(Draft::error(member.at, text).meant(member.text, names.all()));
+        }
+    }
+    if group.include_all_proxies {
+        let all = names.proxies.keys().copied(); // sorted by name, as Mihomo has it
+        if group.filter.is_empty() {
+            members.extend(all);
+        } else {
+            let filtered = group.filter.iter().flat_map(|filter| all.clone().filter(|name| matches(filter, name)));
+            members.extend(filtered);
+        }
+    }
+    let mut seen = HashSet::new();
+    members.retain(|name| {
+        let shown_type = names.shown_type(name).unwrap_or("");
+        let excluded = group.exclude_filter.iter().any(|filter| matches(filter, name))
+            || group.exclude_type.iter().any(|kind| kind.eq_ignore_ascii_case(shown_type));
+        !excluded && seen.insert(*name)
+    });
+    members
 }
 
 /// What a group without members has instead: `empty-fallback`, or REJECT. Mihomo takes DIRECT, which would send out

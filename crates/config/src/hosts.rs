@@ -9,6 +9,7 @@ use adit_router::{DomainPattern, Hosts, HostsError, parse_hosts_value};
 use crate::context::Context;
 use crate::read::{Text, Value};
 use crate::report::shown;
+use crate::yaml::At;
 
 /// Reads `hosts:`. Every bad entry is reported; the table is made of the others.
 pub(crate) fn read(map: Option<Value<'_>>, cx: &Context<'_>) -> Option<Hosts> {
@@ -24,22 +25,29 @@ pub(crate) fn read(map: Option<Value<'_>>, cx: &Context<'_>) -> Option<Hosts> {
             entries.push((key, entry));
         }
     }
+    // Every turn takes one bad entry out.
+    let mut refused = 0;
     loop {
-        match Hosts::new(entries.iter().map(|(key, entry)| (key.text, entry.clone()))) {
+        let error = match Hosts::new(entries.iter().map(|(key, entry)| (key.text, entry.clone()))) {
             Ok(hosts) => return Some(hosts),
-            Err(error) => {
-                let at = match &error {
-                    HostsError::BadKey { key, .. } | HostsError::Cycle(key) => {
-                        entries.iter().position(|(written, _)| written.text == key)
-                    }
-                    HostsError::BadValue(_) => None,
-                };
-                let (key, _) = entries.remove(at?);
-                cx.report.error(key.at, error.to_string());
-            }
+            Err(error) => error,
+        };
+        let bad = match &error {
+            HostsError::BadKey { key, .. } | HostsError::Cycle(key) | HostsError::BadValue(key) => key,
+        };
+        let culprit = entries.iter().position(|(key, _)| key.text == bad);
+        let at = culprit.and_then(|at| entries.get(at)).map_or(At::NOWHERE, |(key, _)| key.at);
+        cx.report.error(at, error.to_string());
+        entries.remove(culprit?);
+        refused += 1;
+        if refused == MOST {
+            return None;
         }
     }
 }
+
+/// The table is built anew after each bad alias, so there is an end to it.
+const MOST: usize = 32;
 
 /// One value: addresses, a name, or `lan`.
 fn entry(value: Value<'_>, cx: &Context<'_>) -> Option<HostsEntry> {
@@ -57,7 +65,7 @@ fn entry(value: Value<'_>, cx: &Context<'_>) -> Option<HostsEntry> {
                 HostsError::BadValue(bad) => texts.iter().find(|text| text.text == bad),
                 _ => None,
             };
-            cx.report.error(bad.map_or(value.at(), |text| text.at), error.to_string());
+            cx.report.error(bad.map_or_else(|| value.at(), |text| text.at), error.to_string());
             None
         }
     }

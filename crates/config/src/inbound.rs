@@ -245,10 +245,11 @@ impl<'d> Listener<'d, '_> {
         let udp = fields.take("udp").and_then(Value::boolean).unwrap_or(true);
         let rule = self.rule(fields.take("rule"));
         let proxy = self.proxy(fields.take("proxy"));
-        let certificate = fields.take("certificate").or(fields.take("private-key"));
+        let certificate = fields.take("certificate");
+        let private_key = fields.take("private-key");
         fields
             .finish("a listener", &["routing-mark", "client-auth-type", "client-auth-cert", "ech-key", "tfo", "mptcp"]);
-        if let Some(certificate) = certificate {
+        if let Some(certificate) = certificate.or(private_key) {
             let text = format!("listeners with TLS are not supported yet; '{}' is not started", shown(name.text));
             cx.report.once("listener certificate", Draft::warning(certificate.at(), text));
             return Some((name, Vec::new()));

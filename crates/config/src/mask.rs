@@ -60,12 +60,13 @@ pub(crate) fn secrets(document: &Document<'_>) -> Vec<At> {
             }
         }
     }
+    found.sort_unstable_by_key(|at| at.start);
     found
 }
 
 /// What has to be hidden in one line.
 pub(crate) enum Hidden<'a> {
-    /// The file was understood: the secrets are known.
+    /// The file was understood: the secrets are known, in order.
     Known(&'a [At]),
     /// It was not: whatever may be one by its looks.
     Guessed,
@@ -77,12 +78,11 @@ pub(crate) fn excerpt(text: &str, line: At, mark: At, hidden: &Hidden<'_>) -> (S
     let start = line.range().start;
     let written = text.get(line.range()).unwrap_or("");
     let mut ranges: Vec<Range<usize>> = match hidden {
-        Hidden::Known(secrets) => secrets
-            .iter()
-            .map(|at| at.range())
-            .filter(|at| at.start < line.range().end && start < at.end)
-            .map(|at| at.start.saturating_sub(start)..(at.end - start).min(written.len()))
-            .collect(),
+        Hidden::Known(secrets) => {
+            let first = secrets.partition_point(|at| at.range().end <= start);
+            let here = secrets.iter().skip(first).map(|at| at.range()).take_while(|at| at.start < line.range().end);
+            here.map(|at| at.start.saturating_sub(start)..(at.end - start).min(written.len())).collect()
+        }
         Hidden::Guessed => guessed(text, start, written),
     };
     ranges.extend(by_looks(written));
@@ -90,6 +90,12 @@ pub(crate) fn excerpt(text: &str, line: At, mark: At, hidden: &Hidden<'_>) -> (S
     let within = |at: usize| at.saturating_sub(start).min(written.len());
     let (shown, mark) = covered(written, &ranges, within(mark.range().start)..within(mark.range().end));
     window(shown, mark)
+}
+
+/// A message, without what looks like a secret in the text that it quotes.
+pub(crate) fn message(text: String) -> String {
+    let ranges = by_looks(&text);
+    if ranges.is_empty() { text } else { covered(&text, &ranges, 0..0).0 }
 }
 
 /// Secrets that can be recognised without knowing the structure around them.
@@ -168,8 +174,8 @@ fn covered(line: &str, ranges: &[Range<usize>], mark: Range<usize>) -> (String, 
             end = Some(shown.len());
         }
     }
-    let start = start.unwrap_or(shown.len() + mark.start.saturating_sub(at));
-    let end = end.unwrap_or(shown.len() + mark.end.saturating_sub(at));
+    let start = start.unwrap_or_else(|| shown.len() + mark.start.saturating_sub(at));
+    let end = end.unwrap_or_else(|| shown.len() + mark.end.saturating_sub(at));
     shown.push_str(line.get(at..).unwrap_or(""));
     (shown, start..end.max(start))
 }

@@ -77,7 +77,7 @@ pub fn load(source: &Source) -> Loaded {
     let report = Report::default();
     let Some(document) = yaml::parse(&source.text, &report) else {
         if !report.has_errors() {
-            report.error(At::new(0, 0), format!("configuration file {} is empty", shown(&source.name)));
+            report.error(At::NOWHERE, format!("configuration file {} is empty", shown(&source.name)));
         }
         return Loaded { plan: None, problems: report.into_problems(source, &Hidden::Guessed) };
     };
@@ -90,14 +90,14 @@ pub fn load(source: &Source) -> Loaded {
 fn plan<'d>(source: &Source, document: &'d Document<'d>, home: &'d Home, report: &'d Report) -> Option<Plan> {
     let root = Value::root(document, report);
     if root.is_null() {
-        report.error(At::new(0, 0), format!("configuration file {} is empty", shown(&source.name)));
+        report.error(At::NOWHERE, format!("configuration file {} is empty", shown(&source.name)));
         return None;
     }
     let mut fields = root.fields()?;
     let mode = general::mode(&mut fields);
     let log_level = general::log_level(&mut fields);
-    let general = general::general(&mut fields);
-    let cx = Context { report, home, socket: general.socket() };
+    let general = general::general(&mut fields, report);
+    let cx = Context { report, home, ipv6: general.ipv6, socket: general.socket() };
     let ways = Ways::read(&mut fields, &cx);
     let doors = inbound::doors(&mut fields, &cx);
     let listeners = fields.take("listeners");
@@ -158,7 +158,7 @@ fn providers<'d>(fields: &mut Fields<'d>, cx: &Context<'d>) -> HashSet<&'d str> 
     let names: HashSet<&str> = providers.named().map(|(name, _)| name.text).collect();
     if !names.is_empty() {
         let text = "`proxy-providers` are not supported yet: groups get no members from them";
-        cx.report.warning(at.unwrap_or(providers.at()), text);
+        cx.report.warning(at.unwrap_or_else(|| providers.at()), text);
     }
     names
 }

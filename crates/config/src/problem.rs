@@ -113,12 +113,17 @@ impl fmt::Display for Problem {
 }
 
 /// Everything that is wrong with a configuration, in the order of its lines.
+///
+/// At most a thousand of each severity are kept; the others are counted.
 #[derive(Clone, Debug, Default)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    list: Vec<Problem>,
+    left_out: Counts,
+}
 
 impl Problems {
-    pub(crate) fn new(problems: Vec<Problem>) -> Self {
-        Self(problems)
+    pub(crate) fn new(list: Vec<Problem>, left_out: Counts) -> Self {
+        Self { list, left_out }
     }
 
     /// Each with its line, as a compiler would show it; `color` for terminals.
@@ -127,9 +132,13 @@ impl Problems {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let renderer = renderer.decor_style(DecorStyle::Ascii);
         let mut out = String::new();
-        for problem in &self.0 {
+        for problem in &self.list {
             out.push_str(&problem.render(&renderer));
             out.push_str("\n\n");
+        }
+        let Counts { errors, warnings } = self.left_out;
+        if errors + warnings > 0 {
+            out.push_str(&format!("and {errors} more errors and {warnings} more warnings\n\n"));
         }
         out
     }
@@ -140,16 +149,19 @@ impl Problems {
         self.counts().errors > 0
     }
 
-    /// How many there are.
+    /// How many there are, kept or not.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let errors = self.0.iter().filter(|problem| problem.severity == Severity::Error).count();
-        Counts { errors, warnings: self.0.len() - errors }
+        let mut counts = self.left_out;
+        for problem in &self.list {
+            *counts.of(problem.severity) += 1;
+        }
+        counts
     }
 
     /// One after the other, by line.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
-        self.0.iter()
+        self.list.iter()
     }
 }
 
@@ -169,6 +181,15 @@ pub struct Counts {
     pub errors: usize,
     /// Warnings.
     pub warnings: usize,
+}
+
+impl Counts {
+    pub(crate) fn of(&mut self, severity: Severity) -> &mut usize {
+        match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        }
+    }
 }
 
 /// A terminal would show such a line in another order than its bytes, and the mark in the wrong place.

@@ -228,14 +228,14 @@ impl<'d> Fields<'d> {
 
     /// Where the first entry stands: the place for what is missing in the mapping.
     pub(crate) fn first_key(&self) -> At {
-        self.entries.first().map_or(self.at(), |entry| entry.at)
+        self.entries.first().map_or_else(|| self.at(), |entry| entry.at)
     }
 
     /// Every entry as key and value, for mappings whose keys are names.
     pub(crate) fn named(&self) -> impl Iterator<Item = (Text<'d>, Value<'d>)> {
         let map = self.map;
         self.entries.iter().map(move |entry| {
-            let key = Text { text: &*entry.key, at: entry.at };
+            let key = Text { text: &entry.key, at: entry.at };
             (key, map.with(&entry.key, entry.value))
         })
     }

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use crate::mask::Hidden;
-use crate::problem::{Problem, Problems, Severity};
+use crate::mask::{self, Hidden};
+use crate::problem::{Counts, Problem, Problems, Severity};
 use crate::source::Source;
 use crate::yaml::At;
 
@@ -17,8 +17,28 @@ pub(crate) struct Report {
 #[derive(Debug, Default)]
 struct Found {
     drafts: Vec<Draft>,
+    kept: Counts,
+    /// How many more there were than anybody reads.
+    left_out: Counts,
     /// Warnings that are said once however often they apply: their subject → index in `drafts`.
     once: HashMap<String, usize>,
+}
+
+/// More problems of a severity than this are only counted: a wrong file can have one per line.
+const MOST: usize = 1000;
+
+impl Found {
+    /// Keeps `draft`, or only counts it; its index if it was kept.
+    fn add(&mut self, draft: Draft) -> Option<usize> {
+        let kept = self.kept.of(draft.severity);
+        if *kept >= MOST {
+            *self.left_out.of(draft.severity) += 1;
+            return None;
+        }
+        *kept += 1;
+        self.drafts.push(draft);
+        Some(self.drafts.len() - 1)
+    }
 }
 
 /// A problem before its line is known.
@@ -61,7 +81,7 @@ impl Draft {
 
 impl Report {
     pub(crate) fn add(&self, draft: Draft) {
-        self.found.borrow_mut().drafts.push(draft);
+        self.found.borrow_mut().add(draft);
     }
 
     pub(crate) fn error(&self, at: At, message: impl Into<String>) {
@@ -74,12 +94,12 @@ impl Report {
 
     /// Adds `draft` unless the same `subject` was reported before; then only counts it.
     pub(crate) fn once(&self, subject: impl Into<String>, draft: Draft) {
-        let mut found = self.found.borrow_mut();
-        let next = found.drafts.len();
-        let index = *found.once.entry(subject.into()).or_insert(next);
-        match found.drafts.get_mut(index) {
-            Some(first) => first.more += 1,
-            None => found.drafts.push(draft),
+        let found = &mut *self.found.borrow_mut();
+        let subject = subject.into();
+        if let Some(first) = found.once.get(&subject).and_then(|first| found.drafts.get_mut(*first)) {
+            first.more += 1;
+        } else if let Some(index) = found.add(draft) {
+            found.once.insert(subject, index);
         }
     }
 
@@ -88,18 +108,17 @@ impl Report {
     }
 
     pub(crate) fn has_errors(&self) -> bool {
-        let found = self.found.borrow();
-        found.drafts.iter().any(|draft| draft.severity == Severity::Error)
+        self.found.borrow().kept.errors > 0
     }
 
     /// Gives every problem its line, in the order of the file. What is `hidden` is masked in the lines shown.
     pub(crate) fn into_problems(self, source: &Source, hidden: &Hidden<'_>) -> Problems {
-        let mut drafts = self.found.into_inner().drafts;
+        let Found { mut drafts, left_out, .. } = self.found.into_inner();
         drafts.sort_by_key(|draft| draft.at.start);
         let lines = LineStarts::new(&source.text);
         let mut problems = Vec::with_capacity(drafts.len());
         for draft in drafts {
-            let mut message = draft.message;
+            let mut message = mask::message(draft.message);
             match draft.more {
                 0 => {}
                 1 => message.push_str(" (and in one more place)"),
@@ -108,7 +127,7 @@ impl Report {
             let place = lines.place(draft.at);
             problems.push(Problem::new(draft.severity, source, place, hidden, message, draft.hint));
         }
-        Problems::new(problems)
+        Problems::new(problems, left_out)
     }
 }
 

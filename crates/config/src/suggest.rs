@@ -13,10 +13,12 @@ pub(crate) fn closest<'c>(written: &str, candidates: impl IntoIterator<Item = &'
     }
     let allowed = (written.len() / 3).clamp(1, 3);
     let near = candidates.into_iter().filter_map(|candidate| {
-        let folded = fold(candidate);
-        if folded.len() > LONGEST || folded.len().abs_diff(written.len()) > allowed {
+        // Most candidates are out at a glance.
+        let length = if candidate.is_ascii() { candidate.len() } else { candidate.chars().take(LONGEST + 1).count() };
+        if length > LONGEST || length.abs_diff(written.len()) > allowed {
             return None;
         }
+        let folded = fold(candidate);
         let distance = distance(&written, &folded);
         (distance <= allowed && distance < folded.len()).then_some((distance, candidate))
     });

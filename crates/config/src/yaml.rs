@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
-use crate::report::{Draft, Report};
+use crate::report::{Draft, LineStarts, Report};
 
 /// A range of bytes of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,9 @@ pub(crate) struct At {
 }
 
 impl At {
+    /// The start of the file, for what has no place in it.
+    pub(crate) const NOWHERE: Self = Self { start: 0, end: 0 };
+
     pub(crate) fn new(start: usize, end: usize) -> Self {
         let clamp = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         Self { start: clamp(start), end: clamp(end.max(start)) }
@@ -69,7 +72,7 @@ pub(crate) struct Entry<'s> {
 pub(crate) struct Document<'s> {
     nodes: Vec<Node<'s>>,
     pub(crate) root: NodeId,
-    /// Where anchors stand that some alias refers to.
+    /// Where values stand that some alias refers to, in order; of those that begin together the innermost first.
     used_anchors: Vec<At>,
 }
 
@@ -80,7 +83,9 @@ impl<'s> Document<'s> {
 
     /// Whether `at` holds an anchor that is used somewhere: then it is a template, whatever its key is called.
     pub(crate) fn is_template(&self, at: At) -> bool {
-        self.used_anchors.iter().any(|anchor| at.contains(*anchor))
+        // Values contain each other or stand apart, so of those that begin here or later only the first can tell.
+        let next = self.used_anchors.partition_point(|anchor| anchor.start < at.start);
+        self.used_anchors.get(next).is_some_and(|anchor| at.contains(*anchor))
     }
 }
 
@@ -99,7 +104,7 @@ const MAX_BYTES: usize = 64 << 20;
 /// `None` if there is no tree to work with, which includes a file without content.
 pub(crate) fn parse<'s>(text: &'s str, report: &Report) -> Option<Document<'s>> {
     if text.len() > MAX_BYTES {
-        report.add(Draft::error(At::new(0, 0), "the file is larger than 64 MiB"));
+        report.add(Draft::error(At::NOWHERE, "the file is larger than 64 MiB"));
         return None;
     }
     let options = granit_parser::options! { emit_comments: false };
@@ -114,6 +119,8 @@ pub(crate) fn parse<'s>(text: &'s str, report: &Report) -> Option<Document<'s>> 
             return None;
         }
     }
+    tree.used_anchors.sort_unstable_by_key(|at| (at.start, at.end));
+    tree.used_anchors.dedup();
     Some(Document { root: tree.root?, nodes: tree.nodes, used_anchors: tree.used_anchors })
 }
 
@@ -146,6 +153,7 @@ struct Builder<'s, 'r> {
     anchors: HashMap<usize, Option<NodeId>>,
     used_anchors: Vec<At>,
     merged: usize,
+    lines: Option<LineStarts<'s>>,
 }
 
 /// A collection whose end has not come yet.
@@ -173,6 +181,7 @@ impl<'s, 'r> Builder<'s, 'r> {
             anchors: HashMap::new(),
             used_anchors: Vec::new(),
             merged: 0,
+            lines: None,
         }
     }
 
@@ -275,7 +284,7 @@ impl<'s, 'r> Builder<'s, 'r> {
         let mut seen: HashMap<Cow<'s, str>, At> = HashMap::with_capacity(written.len());
         for entry in written {
             if let Some(first) = seen.get(&entry.key) {
-                let line = 1 + self.text[..first.start as usize].matches('\n').count();
+                let line = self.lines.get_or_insert_with(|| LineStarts::new(self.text)).line(first.start);
                 let key = crate::report::shown(&entry.key);
                 let text = format!("mapping key \"{key}\" already defined at line {line}");
                 self.report.add(Draft::error(entry.at, text));

@@ -8,25 +8,32 @@ use adit_router::{AsnDatabase, Countries, Geo, GeoError, GeoIpDat, GeoSite, Mmdb
 
 use crate::context::Context;
 use crate::home::reason;
-use crate::report::{Draft, shown};
+use crate::read::Text;
+use crate::report::shown;
 use crate::yaml::At;
 
-/// Which databases the rules mention. One that nobody mentions is not opened: they are large.
+/// Which databases the rules mention, and where first. One that nobody mentions is not opened: they are large.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Needed {
-    sites: bool,
-    countries: bool,
-    asn: bool,
+    sites: Option<At>,
+    countries: Option<At>,
+    asn: Option<At>,
 }
 
 impl Needed {
-    pub(super) fn of<'t>(texts: impl Iterator<Item = &'t str>) -> Self {
+    pub(super) fn of<'t>(texts: impl Iterator<Item = Text<'t>>) -> Self {
         let mut needed = Self::default();
-        for text in texts {
-            needed.sites |= mentions(text, b"GEOSITE");
+        for Text { text, at } in texts {
+            if mentions(text, b"GEOSITE") {
+                needed.sites.get_or_insert(at);
+            }
             // `GEOIP,LAN` needs none, but a longer text may have others beside it.
-            needed.countries |= mentions(text, b"GEOIP") && !is_lan_only(text);
-            needed.asn |= mentions(text, b"IP-ASN");
+            if mentions(text, b"GEOIP") && !is_lan_only(text) {
+                needed.countries.get_or_insert(at);
+            }
+            if mentions(text, b"IP-ASN") {
+                needed.asn.get_or_insert(at);
+            }
         }
         needed
     }
@@ -43,48 +50,39 @@ fn is_lan_only(rule: &str) -> bool {
     is_geoip && pieces.next().is_some_and(|code| code.eq_ignore_ascii_case("LAN"))
 }
 
-/// Opens what is needed and there. A file that is damaged is reported at `at` and counts as missing: rules that need it
-/// do not match, and the router says so once (F-D10).
-pub(super) fn open(needed: Needed, prefers_dat: bool, at: At, cx: &Context<'_>) -> Geo {
-    let files = Files { at, cx };
-    let mut geo = Geo::default();
-    if needed.sites {
-        geo.site = files.open(&["GeoSite.dat"], GeoSite::parse);
-    }
-    if needed.countries {
-        geo.countries = if prefers_dat {
-            files.open(&["GeoIP.dat"], |bytes| GeoIpDat::parse(&bytes)).map(Countries::Dat)
+/// Opens what is needed and there. A file that is damaged is reported and counts as missing: rules that need it do not
+/// match, and the router says so once (F-D10).
+pub(super) fn open(needed: Needed, prefers_dat: bool, cx: &Context<'_>) -> Geo {
+    let site = needed.sites.and_then(|at| first(&["GeoSite.dat"], at, GeoSite::parse, cx));
+    let countries = needed.countries.and_then(|at| {
+        if prefers_dat {
+            first(&["GeoIP.dat"], at, |bytes| GeoIpDat::parse(&bytes), cx).map(Countries::Dat)
         } else {
-            files.open(&["Country.mmdb", "geoip.db", "geoip.metadb"], Mmdb::from_bytes).map(Countries::Mmdb)
-        };
-    }
-    if needed.asn {
-        geo.asn = files.open(&["ASN.mmdb", "GeoLite2-ASN.mmdb"], AsnDatabase::from_bytes);
-    }
-    geo
+            first(&["Country.mmdb", "geoip.db", "geoip.metadb"], at, Mmdb::from_bytes, cx).map(Countries::Mmdb)
+        }
+    });
+    let asn = needed.asn.and_then(|at| first(&["ASN.mmdb", "GeoLite2-ASN.mmdb"], at, AsnDatabase::from_bytes, cx));
+    Geo { site, countries, asn }
 }
 
-struct Files<'c, 'd> {
+/// The first of the files `names` that exists and is what it should be.
+fn first<T>(
+    names: &[&str],
     at: At,
-    cx: &'c Context<'d>,
-}
-
-impl Files<'_, '_> {
-    /// The first of `names` that exists and is what it should be.
-    fn open<T>(&self, names: &[&str], parse: impl Fn(Vec<u8>) -> Result<T, GeoError>) -> Option<Arc<T>> {
-        names.iter().find_map(|name| {
-            let path = find(self.cx.home.dir(), name)?;
-            let parsed = fs::read(&path).map_err(|error| reason(&error));
-            match parsed.and_then(|bytes| parse(bytes).map_err(|error| error.to_string())) {
-                Ok(database) => Some(Arc::new(database)),
-                Err(why) => {
-                    let text = format!("cannot use {}: {why}", shown(&path.to_string_lossy()));
-                    self.cx.report.once(text.clone(), Draft::warning(self.at, text));
-                    None
-                }
+    parse: impl Fn(Vec<u8>) -> Result<T, GeoError>,
+    cx: &Context<'_>,
+) -> Option<Arc<T>> {
+    names.iter().find_map(|name| {
+        let path = find(cx.home.dir(), name)?;
+        let bytes = fs::read(&path).map_err(|error| reason(&error));
+        match bytes.and_then(|bytes| parse(bytes).map_err(|error| error.to_string())) {
+            Ok(database) => Some(Arc::new(database)),
+            Err(why) => {
+                cx.report.warning(at, format!("cannot use {}: {why}", shown(&path.to_string_lossy())));
+                None
             }
-        })
-    }
+        }
+    })
 }
 
 /// A file of the folder by its name in any case.
@@ -105,12 +103,13 @@ mod tests {
 
     #[test]
     fn databases_are_needed_only_by_those_who_name_them() {
-        let needed = |text: &str| Needed::of(std::iter::once(text));
+        let needed = |text| Needed::of(std::iter::once(Text { text, at: At::new(7, 9) }));
         assert_eq!(needed("GEOIP,LAN,DIRECT,no-resolve"), Needed::default());
         assert_eq!(needed("DOMAIN-SUFFIX,example.com,DIRECT"), Needed::default());
-        assert!(needed("geoip,cn,DIRECT").countries && needed("SRC-GEOIP,cn,DIRECT").countries);
-        assert!(needed("AND,((GEOIP,LAN),(GEOIP,CN)),DIRECT").countries);
-        assert!(needed("NOT,((GeoSite,cn)),DIRECT").sites);
-        assert!(needed("SRC-IP-ASN,1,DIRECT").asn);
+        for text in ["geoip,cn,DIRECT", "SRC-GEOIP,cn,DIRECT", "AND,((GEOIP,LAN),(GEOIP,CN)),DIRECT"] {
+            assert_eq!(needed(text), Needed { countries: Some(At::new(7, 9)), ..Needed::default() }, "{text}");
+        }
+        assert!(needed("NOT,((GeoSite,cn)),DIRECT").sites.is_some());
+        assert!(needed("SRC-IP-ASN,1,DIRECT").asn.is_some());
     }
 }

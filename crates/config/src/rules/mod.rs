@@ -72,8 +72,7 @@ pub(crate) fn read<'d>(
     };
     let prefers_dat = fields.take("geodata-mode").and_then(Value::boolean).unwrap_or(false);
     let providers = providers::read(fields.take("rule-providers"), cx);
-    let needed = written.all().map(|text| text.text).chain(providers.classical_texts());
-    let geo = geo::open(geo::Needed::of(needed), prefers_dat, fields.first_key(), cx);
+    let geo = geo::open(geo::Needed::of(written.all().chain(providers.classical_texts())), prefers_dat, cx);
     let handles = providers.compile(&geo, cx);
 
     let main: Vec<String> = written.main.iter().map(|text| text.text.to_owned()).collect();
@@ -148,7 +147,8 @@ impl<'d> Written<'d> {
     }
 
     fn blame(&self, source: &Source, error: RuleError, names: &Names<'_>, cx: &Context<'_>) {
-        let Some(text) = self.find(error.list.as_ref(), error.index) else { return };
+        let nowhere = Text { text: "", at: At::NOWHERE };
+        let text = self.find(error.list.as_ref(), error.index).unwrap_or(nowhere);
         let at = match &error.offset {
             Some(part) => within(source, text, part.start, part.end),
             None => text.at,

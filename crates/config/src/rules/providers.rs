@@ -126,13 +126,15 @@ fn content(path: &Path) -> io::Result<Vec<u8>> {
 
 impl<'d> Providers<'d> {
     /// Texts that may name a database.
-    pub(super) fn classical_texts(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn classical_texts(&self) -> impl Iterator<Item = Text<'_>> {
         let classical = self.0.iter().filter(|provider| provider.behavior == Behavior::Classical);
         classical.flat_map(|provider| {
             let file = provider.file.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
-            let lines =
-                file.into_iter().flat_map(str::lines).map(|line| line.trim_start_matches([' ', '-', '"', '\'']));
-            lines.chain(provider.payload.iter().map(|entry| entry.text))
+            let lines = file
+                .into_iter()
+                .flat_map(str::lines)
+                .map(|line| Text { text: line.trim_start_matches([' ', '-', '"', '\'']), at: provider.name.at });
+            lines.chain(provider.payload.iter().copied())
         })
     }
 

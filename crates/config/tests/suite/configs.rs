@@ -414,7 +414,7 @@ fn a_hundred_thousand_rules_load_quickly() {
     let source = Source { name: "large".into(), text, home: "/nonexistent".into() };
     let start = Instant::now();
     let plan = load(&source).plan.unwrap();
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
     assert_eq!(route(&plan, "www.host99999.example345.com:1"), ("P".into(), Some(100_002)));
     assert_eq!(plan.rules.len(), 100_001);
 }

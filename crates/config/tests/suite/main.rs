@@ -1,5 +1,7 @@
 //! The configuration as its users meet it: files in, plans and diagnostics out.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
+
 mod configs;
 mod diagnostics;
 mod inbounds;

@@ -210,6 +210,16 @@ proxies:
 }
 
 #[test]
+fn the_global_ipv6_switch_reaches_every_outbound() {
+    let text = "ipv6: false\nproxies: [{name: a, type: direct, ip-version: ipv6-prefer}, {name: b, type: direct, ip-version: ipv6}]\n";
+    let plan = plan(text);
+    assert_eq!(outbound(&plan, "DIRECT").common.ip_version, IpVersion::V4);
+    assert_eq!(outbound(&plan, "a").common.ip_version, IpVersion::V4);
+    assert!(matches!(outbound(&plan, "b").kind, Kind::Reject), "never the other family");
+    assert!(warnings(text)[0].contains("contradicts"));
+}
+
+#[test]
 fn plain_and_tls_vless() {
     let text = format!(
         "\

@@ -4,17 +4,17 @@ use adit_config::{Loaded, Plan, Severity, Source, load};
 use adit_outbound::options::{Kind, Outbound};
 
 /// A source in a home folder that does not exist.
-pub fn source(text: &str) -> Source {
+pub(crate) fn source(text: &str) -> Source {
     Source { name: "config.yaml".into(), text: text.into(), home: "/nonexistent/adit".into() }
 }
 
-pub fn loaded(text: &str) -> Loaded {
+pub(crate) fn loaded(text: &str) -> Loaded {
     load(&source(text))
 }
 
 /// The plan of a text without errors.
 #[track_caller]
-pub fn plan(text: &str) -> Plan {
+pub(crate) fn plan(text: &str) -> Plan {
     let loaded = loaded(text);
     match loaded.plan {
         Some(plan) => plan,
@@ -23,12 +23,12 @@ pub fn plan(text: &str) -> Plan {
 }
 
 /// The messages of the errors.
-pub fn errors(text: &str) -> Vec<String> {
+pub(crate) fn errors(text: &str) -> Vec<String> {
     messages(&loaded(text), Severity::Error)
 }
 
 /// The messages of the warnings.
-pub fn warnings(text: &str) -> Vec<String> {
+pub(crate) fn warnings(text: &str) -> Vec<String> {
     messages(&loaded(text), Severity::Warning)
 }
 
@@ -39,7 +39,7 @@ fn messages(loaded: &Loaded, severity: Severity) -> Vec<String> {
 
 /// The one error of a text.
 #[track_caller]
-pub fn only_error(text: &str) -> String {
+pub(crate) fn only_error(text: &str) -> String {
     let mut errors = errors(text);
     assert_eq!(errors.len(), 1, "{errors:#?}");
     errors.remove(0)
@@ -47,13 +47,13 @@ pub fn only_error(text: &str) -> String {
 
 /// The outbound of that name.
 #[track_caller]
-pub fn outbound<'p>(plan: &'p Plan, name: &str) -> &'p Outbound {
+pub(crate) fn outbound<'p>(plan: &'p Plan, name: &str) -> &'p Outbound {
     let found = plan.outbounds.iter().find(|outbound| &*outbound.name == name);
     found.unwrap_or_else(|| panic!("no outbound {name}"))
 }
 
 #[track_caller]
-pub fn vless(outbound: &Outbound) -> &adit_outbound::vless::Options {
+pub(crate) fn vless(outbound: &Outbound) -> &adit_outbound::vless::Options {
     match &outbound.kind {
         Kind::Vless(options) => options,
         other => panic!("not vless: {other:?}"),
@@ -61,6 +61,6 @@ pub fn vless(outbound: &Outbound) -> &adit_outbound::vless::Options {
 }
 
 /// A public key of the right length, base64url.
-pub const PUBLIC_KEY: &str = "NYBy1jZYgNGu6jKa35EhODhR7SGijjt16WXQ0s0WYlQ";
+pub(crate) const PUBLIC_KEY: &str = "NYBy1jZYgNGu6jKa35EhODhR7SGijjt16WXQ0s0WYlQ";
 /// A user id.
-pub const UUID: &str = "5783a3e7-e373-51cd-8642-c83782b807c5";
+pub(crate) const UUID: &str = "5783a3e7-e373-51cd-8642-c83782b807c5";

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use adit_config::{Mode, Source, load};
+use adit_config::{Mode, Source};
 
 use crate::scene::{errors, loaded, only_error, plan, warnings};
 
@@ -162,14 +162,86 @@ proxies:
     assert!(second.contains("10.0.0.1:15") && second.contains("0123"), "{second}");
 }
 
-/// Cutting a file anywhere must never panic, and never show a plan that a secret leaks out of.
+/// Whatever stands in a file, there is a plan or an error, and the diagnostics can be drawn.
+fn check(text: &str) {
+    let loaded = loaded(text);
+    assert_ne!(loaded.plan.is_some(), loaded.problems.has_errors(), "{text}");
+    let shown = loaded.problems.render(false);
+    assert!(!shown.contains("5783a3e7-e373-51cd-8642-c83782b807c5"), "{shown}");
+}
+
+const SMALL: &str = "\
+p: &p {type: vless, uuid: 5783a3e7-e373-51cd-8642-c83782b807c5}
+mixed-port: 1
+proxies:
+- {<<: *p, name: \"é\", server: a.b, port: 1}
+- name: 'x'
+  type: >-
+   direct
+proxy-groups: [{name: G, type: select, include-all: yes, filter: (?i)x}]
+hosts: {a.b: [1.1.1.1, '::1'], c.d: a.b}
+rule-providers: {r: {type: inline, behavior: domain, payload: [+.a]}}
+sub-rules: {s: ['MATCH,x']}
+rules:
+- AND,((DOMAIN,a),(NETWORK,udp)),é
+- SUB-RULE,(RULE-SET,r),s
+- \"MATCH,G\"
+";
+
 #[test]
 fn every_prefix_of_a_file_is_handled() {
-    let text = "p: &p {type: vless, uuid: 5783a3e7-e373-51cd-8642-c83782b807c5}\nproxies:\n- {<<: *p, name: \"é\", server: a.b,\n\
-                port: 1}\n- name: 'x'\n  type: >-\n   direct\nhosts: {a.b: [1.1.1.1, '::1']}\nrules:\n- AND,((DOMAIN,a),(NETWORK,udp)),é\n";
-    for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {
-        let loaded = load(&Source { name: "cut".into(), text: text[..end].to_owned(), home: "/nonexistent".into() });
-        let rendered = loaded.problems.render(false);
-        assert!(!rendered.contains("5783a3e7"), "{rendered}");
+    plan(SMALL);
+    for end in (0..SMALL.len()).filter(|end| SMALL.is_char_boundary(*end)) {
+        check(&SMALL[..end]);
     }
+}
+
+#[test]
+fn damaged_files_are_handled() {
+    let mut state = 0x9e37_79b9_u32;
+    let mut random = move |below: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize % below
+    };
+    let pieces = [
+        "\n", "\t", "\"", "'", ":", ": ", "- ", "{", "}", "[", "]", ",", "&p ", "*p", "<<: ", "#", "\u{202e}", "é",
+        "\0", "|", ">", "!", "%", "\r",
+    ];
+    for _ in 0..600 {
+        let mut text: Vec<char> = SMALL.chars().collect();
+        for _ in 0..=random(3) {
+            let at = random(text.len());
+            match random(3) {
+                0 => text.splice(at..at, pieces[random(pieces.len())].chars()).for_each(drop),
+                1 => text.drain(at..(at + random(12)).min(text.len())).for_each(drop),
+                _ => {
+                    let piece: Vec<char> = text[at..(at + random(40)).min(text.len())].to_vec();
+                    let to = random(text.len());
+                    text.splice(to..to, piece);
+                }
+            }
+        }
+        check(&text.into_iter().collect::<String>());
+    }
+}
+
+/// A wrong file can have a problem on every line; they are counted, and the first thousand shown.
+#[test]
+fn floods_of_problems_are_counted() {
+    let mut text = String::from("mode: rule\n");
+    for n in 0..5_000 {
+        text.push_str(&format!("unknown-{n}: 1\nmode: rule\n"));
+    }
+    text.push_str("rules:\n");
+    for n in 0..5_000 {
+        text.push_str(&format!("- DOMAIN,{n}.example,NOBODY\n"));
+    }
+    let start = Instant::now();
+    let loaded = loaded(&text);
+    assert!(loaded.plan.is_none());
+    let counts = loaded.problems.counts();
+    assert_eq!((counts.errors, counts.warnings), (10_000, 5_000));
+    assert_eq!(loaded.problems.iter().count(), 2000);
+    assert!(loaded.problems.render(false).ends_with("and 9000 more errors and 4000 more warnings\n\n"));
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
