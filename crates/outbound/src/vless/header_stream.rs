@@ -58,7 +58,13 @@ impl<S: Stream> AsyncRead for HeaderStream<S> {
             let header = match buf.filled().get(before..) {
                 None | Some([]) if this.finished => return Poll::Ready(Ok(())),
                 None | Some([]) => return Poll::Ready(Err(closed_before_answer())),
-                Some(received) => this.answer.feed(received).map_err(not_vless)?,
+                Some(received) => match this.answer.feed(received) {
+                    Ok(header) => header,
+                    Err(error) => {
+                        buf.set_filled(before);
+                        return Poll::Ready(Err(not_vless(error)));
+                    }
+                },
             };
             buf.filled_mut().copy_within(before + header.., before);
             buf.set_filled(buf.filled().len() - header);
@@ -120,3 +126,101 @@ impl<S: Stream> Stream for HeaderStream<S> {
 
 /// Plaintext of one TLS record (RFC 8446 §5.1).
 const ONE_RECORD: usize = 16_384;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+    use crate::vless::testing::{Memory, Scripted};
+
+    const HEADER: &[u8] = b"the request header";
+
+    fn stream<S: Stream>(io: S) -> HeaderStream<S> {
+        HeaderStream::new(io, Opening::new(HEADER.to_vec()))
+    }
+
+    /// F-F12: the answer header at every cut, with addons of every length class, then the target's bytes.
+    #[tokio::test]
+    async fn the_answer_header_is_taken_away_at_every_cut() {
+        for addons in [0_u8, 1, 200, 255] {
+            let mut wire = vec![0, addons];
+            wire.resize(2 + usize::from(addons), 0xee);
+            wire.extend_from_slice(b"payload");
+            for cut in 0..=wire.len() {
+                let (mut all, mut stream) = (Vec::new(), stream(Scripted::new(&wire, &[cut])));
+                stream.read_to_end(&mut all).await.unwrap();
+                assert_eq!(all, b"payload", "cut at {cut}");
+            }
+            let every: Vec<usize> = (0..wire.len()).collect();
+            let (mut all, mut stream) = (Vec::new(), stream(Scripted::new(&wire, &every)));
+            stream.read_to_end(&mut all).await.unwrap();
+            assert_eq!(all, b"payload");
+        }
+    }
+
+    /// F-F12: what is read before goes to the caller untouched.
+    #[tokio::test]
+    async fn the_callers_buffer_keeps_what_it_has() {
+        let mut stream = stream(Scripted::new(b"\0\x02ab payload", &[]));
+        let mut room = [0; 64];
+        let mut buf = ReadBuf::new(&mut room);
+        buf.put_slice(b"mine");
+        std::future::poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, &mut buf)).await.unwrap();
+        assert_eq!(buf.filled(), b"mine payload");
+    }
+
+    /// F-F12
+    #[tokio::test]
+    async fn an_answer_that_is_none_is_an_error() {
+        let mut all = Vec::new();
+        let error = stream(Scripted::new(b"HTTP/1.1 400\r\n", &[])).read_to_end(&mut all).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let error = stream(Scripted::new(b"\0\x05abc", &[])).read_to_end(&mut all).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+
+        let mut finished = stream(Scripted::new(b"", &[]));
+        finished.shutdown().await.unwrap();
+        assert_eq!(finished.read_to_end(&mut all).await.unwrap(), 0);
+        assert_eq!(finished.io.written, HEADER);
+        assert!(finished.io.shut && all.is_empty());
+    }
+
+    /// Spec §1.4: header and first payload in one write, cut to one record, whatever the socket takes at once.
+    #[tokio::test]
+    async fn the_header_travels_with_the_first_payload() {
+        let payload = vec![7; 50_000];
+        for takes in [1, 10, 20_000] {
+            let mut stream = stream(Scripted::new(b"", &[]));
+            stream.io.takes = takes;
+            let n = stream.write(&payload).await.unwrap();
+            assert_eq!(n, ONE_RECORD - HEADER.len());
+            stream.write_all(&payload[n..]).await.unwrap();
+            stream.flush().await.unwrap();
+            assert!(stream.io.written == [HEADER, &payload].concat());
+            assert!(stream.outgoing.end().capacity() <= 2048, "an idle stream holds no buffer");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn servers_may_speak_first() {
+        let (ours, mut theirs) = duplex(1000);
+        let mut stream = stream(Memory(ours));
+        let start = Instant::now();
+        let server = async {
+            let mut header = vec![0; HEADER.len()];
+            theirs.read_exact(&mut header).await.unwrap();
+            theirs.write_all(b"\0\x00220 ready").await.unwrap();
+            (start.elapsed(), header)
+        };
+        let mut greeting = [0; 9];
+        let (read, (waited, header)) = tokio::join!(stream.read_exact(&mut greeting), server);
+        read.unwrap();
+        assert_eq!((&greeting, &header[..]), (b"220 ready", HEADER));
+        assert!((500..510).contains(&waited.as_millis()), "{waited:?}");
+        assert!(timeout(Duration::from_secs(5), stream.read_u8()).await.is_err());
+    }
+}
