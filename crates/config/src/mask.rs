@@ -1,46 +1,50 @@
 //! Keeping secrets out of the lines that diagnostics show (F-L2).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::LazyLock;
 
 use fancy_regex::Regex;
 
+use crate::suggest;
 use crate::yaml::{At, Document, NodeId, Shape};
 
-/// Whether the values of this key are nobody's business: not in messages, not in the lines shown.
+/// Keys whose values are nobody's business.
+const SECRET: &[&str] = &[
+    "authentication",
+    "auth",
+    "auth-str",
+    "header",
+    "headers",
+    "mldsa65-verify",
+    "obfs-password",
+    "passwd",
+    "password",
+    "pre-shared-key",
+    "private-key",
+    "private-key-passphrase",
+    "psk",
+    "public-key",
+    "secret",
+    "short-id",
+    "token",
+    "uuid",
+    "ws-headers",
+];
+
+/// Whether the values of this key are shown neither in messages nor in the lines beside them.
 pub(crate) fn is_secret(key: &str) -> bool {
-    const SECRET: &[&str] = &[
-        "authentication",
-        "auth",
-        "auth-str",
-        "header",
-        "headers",
-        "mldsa65-verify",
-        "obfs-password",
-        "passwd",
-        "password",
-        "pre-shared-key",
-        "private-key",
-        "private-key-passphrase",
-        "psk",
-        "public-key",
-        "secret",
-        "short-id",
-        "token",
-        "uuid",
-        "ws-headers",
-    ];
     SECRET.iter().any(|secret| {
         key.len() == secret.len()
             && key.bytes().zip(secret.bytes()).all(|(k, s)| k.eq_ignore_ascii_case(&s) || (k == b'_' && s == b'-'))
     })
 }
 
-/// Where the secret values of a document stand. Each value is visited once, however many aliases refer to it.
+/// Where the secret values of a document stand, those of misspelt secret keys included. Each value is visited once, however many aliases refer to it.
 pub(crate) fn secrets(document: &Document<'_>) -> Vec<At> {
     let mut found = Vec::new();
     let mut seen: HashSet<(NodeId, bool)> = HashSet::new();
+    let mut keys: HashMap<&str, bool> = HashMap::new();
     let mut next = vec![(document.root, false)];
     while let Some((id, secret)) = next.pop() {
         if !seen.insert((id, secret)) {
@@ -56,7 +60,11 @@ pub(crate) fn secrets(document: &Document<'_>) -> Vec<At> {
             }
             Shape::List(items) => next.extend(items.iter().map(|item| (*item, secret))),
             Shape::Map(entries) => {
-                next.extend(entries.iter().map(|entry| (entry.value, secret || is_secret(&entry.key))));
+                let mut is_secret = |key| {
+                    let looks_like_one = || suggest::closest(key, SECRET.iter().copied()).is_some();
+                    *keys.entry(key).or_insert_with(looks_like_one)
+                };
+                next.extend(entries.iter().map(|entry| (entry.value, secret || is_secret(&*entry.key))));
             }
         }
     }

@@ -136,6 +136,14 @@ impl<'d> Value<'d> {
         matches!(self.node.shape, Shape::Null)
     }
 
+    /// Null, or a text without a character.
+    pub(crate) fn is_empty(&self) -> bool {
+        match &self.node.shape {
+            Shape::Scalar(text) => text.is_empty(),
+            shape => matches!(shape, Shape::Null),
+        }
+    }
+
     pub(crate) fn is_scalar(&self) -> bool {
         matches!(self.node.shape, Shape::Scalar(_))
     }

@@ -56,7 +56,7 @@ pub(super) struct Reader<'d, 'c> {
 }
 
 /// Keys of every proxy that have no effect here.
-const UNSUPPORTED_COMMON: &[&str] = &["tfo", "mptcp", "smux", "ip", "ech-opts", "name-cert-verify"];
+const UNSUPPORTED_COMMON: &[&str] = &["tfo", "mptcp", "smux", "ech-opts", "name-cert-verify"];
 
 /// Keys of VLESS beyond those.
 const UNSUPPORTED_VLESS: &[&str] = &[
@@ -174,6 +174,8 @@ impl<'d, 'c> Reader<'d, 'c> {
             return None;
         }
         let client_fingerprint = self.fields.take("client-fingerprint").and_then(Value::string);
+        // Stand-ins for what is missing, which is reported already, so that the other keys are checked all the same.
+        let nowhere = || Target::new(std::net::IpAddr::from([0, 0, 0, 0]), 0);
         let written = vless::Written {
             uuid: uuid.map_or_else(String::new, |uuid| uuid.text.to_owned()),
             flow: text(self.fields.take("flow")),
@@ -182,7 +184,7 @@ impl<'d, 'c> Reader<'d, 'c> {
             network: text(self.fields.take("network")),
             packet_encoding: text(self.fields.take("packet-encoding")),
             packet_addr: self.flag("packet-addr"),
-            server: server.clone().unwrap_or_else(|| Target::new(std::net::IpAddr::from([0, 0, 0, 0]), 0)),
+            server: server.clone().unwrap_or_else(nowhere),
             tls,
             client_fingerprint,
             reality,
@@ -218,7 +220,14 @@ impl<'d, 'c> Reader<'d, 'c> {
             client_version: take("client-version").and_then(Value::string),
         };
         let _ = take("spider-x"); // accepted from converted links; an impostor's site is left politely without a visit
+        let written = fields.named().any(|(_, value)| !value.is_empty());
+        let at = fields.first_key();
         fields.finish("reality-opts", &[]);
+        if reality.public_key.is_empty() && written {
+            // Ordinary TLS instead would show our user id to the site that the server poses as: its certificate is good.
+            self.broken = true;
+            self.cx.report.error(at, format!("proxy {}: `reality-opts` has no `public-key`", self.index));
+        }
         ((!reality.public_key.is_empty()).then_some(reality), places)
     }
 

@@ -165,6 +165,15 @@ proxies:
     }
 }
 
+#[test]
+fn values_of_misspelt_secret_keys_are_masked_too() {
+    for key in ["passwrd", "pasword", "Password", "private_kye", "public-ky", "uiid", "authentification", "sercet"] {
+        let text = format!("{key}: hunter2\nproxies: [{{name: a, type: direct, {key}: hunter2}}]\n");
+        let shown = loaded(&text).problems.render(false);
+        assert!(shown.contains(key) && !shown.contains("hunter2"), "{shown}");
+    }
+}
+
 /// In files that could not be parsed, secrets are recognised by the keys above them.
 #[test]
 fn secrets_are_masked_where_the_file_is_broken() {

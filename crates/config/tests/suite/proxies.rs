@@ -83,6 +83,18 @@ fn wrong_reality_options_are_named_but_not_repeated() {
     }
 }
 
+/// A REALITY server shows strangers the real site with its real certificate. A client that fell back to ordinary TLS
+/// would believe it, and show it the user id.
+#[test]
+fn reality_without_a_key_never_becomes_ordinary_tls() {
+    let text = with_reality("", ", short-id: aa").replace("public-key", "public-kye");
+    assert!(errors(&text).contains(&"proxy 0: `reality-opts` has no `public-key`".into()), "{:?}", errors(&text));
+    let empty = one(&format!(
+        "type: vless, server: a.b, port: 1, uuid: {UUID}, tls: true, reality-opts: {{public-key: '', short-id: ''}}"
+    ));
+    assert!(matches!(vless(outbound(&plan(&empty), "p")).security, Security::Tls(_)));
+}
+
 /// What is right but beyond us refuses connections; it never becomes something else.
 #[test]
 fn what_we_cannot_do_is_a_stub_that_refuses() {
