@@ -112,7 +112,7 @@ fn socks4_rows(live: u16, dead: u16) -> Vec<Row> {
         differ(
             "F-A5 SOCKS4 endless user id",
             request(1, live, &[&b"\x7f\0\0\x01"[..], &[b'u'; 5_000]].concat()),
-            Closed(&[]),
+            Closed(&[0, 91]),
             Closed(&[]),
         ),
     ]
@@ -125,7 +125,8 @@ fn http_rows(live: u16, dead: u16) -> Vec<Row> {
     let bad = Closed(b"HTTP/1.1 400 ");
     vec![
         differ("F-A6 TLS hello", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", Closed(&[]), Open(&[])),
-        differ("F-A6 SSH banner", b"SSH-2.0-OpenSSH_9.2\r\n", Closed(&[]), Closed(&[])),
+        // It begins as a method could, so it is told from one only by what follows.
+        differ("F-A6 SSH banner", b"SSH-2.0-OpenSSH_9.2\r\n", bad.clone(), Closed(&[])),
         differ("F-A6 zeros", [0; 64], Closed(&[]), Open(&[])),
         differ("F-A6 HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Closed(&[]), Closed(b"HTTP/2.0 400 ")),
         both("CONNECT", connect(&format!("127.0.0.1:{live}")), ok.clone()),
@@ -148,9 +149,11 @@ fn http_rows(live: u16, dead: u16) -> Vec<Row> {
         differ("F-A13 CONNECT, port 0", connect("127.0.0.1:0"), bad.clone(), Begins(b"HTTP/1.1 200 ")),
         differ("F-A13 CONNECT, port 65536", connect("127.0.0.1:65536"), bad.clone(), Begins(b"HTTP/1.1 200 ")),
         both("origin-form", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", bad),
-        both(
+        // We keep the connection, as HTTP/1.1 has it; Mihomo needs `Proxy-Connection: keep-alive` for that.
+        differ(
             "F-B6 GET refused",
             format!("GET http://127.0.0.1:{dead}/ HTTP/1.1\r\nHost: x\r\n\r\n"),
+            Open(b"HTTP/1.1 502 "),
             Closed(b"HTTP/1.1 502 "),
         ),
     ]
