@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ruzstd::decoding::StreamingDecoder;
 
-use super::{Behavior, Content, MAX_BYTES, ProviderError, RuleSet};
+use super::{Behavior, Content, MAX_BYTES, MAX_ENTRIES, ProviderError, RuleSet};
 use crate::domain::DomainSet;
 use crate::ip_set::{IpSet, IpSetBuilder};
 
@@ -66,6 +66,11 @@ fn decompressed(bytes: &[u8]) -> Result<Vec<u8>, ProviderError> {
 
 fn domains(file: &mut Cursor<'_>) -> Result<DomainSet, ProviderError> {
     let leaves = file.words()?;
+    // A source entry has two keys at most. F-D2: the entries of a hostile trie are never unpacked.
+    let keys: usize = leaves.iter().map(|word| word.count_ones() as usize).sum();
+    if keys > 2 * MAX_ENTRIES {
+        return Err(ProviderError::TooMany);
+    }
     let bitmap = file.words()?;
     let labels = file.array(1)?.to_vec();
     Ok(DomainSet::from_mrs(leaves, bitmap, labels)?)
@@ -204,6 +209,16 @@ mod tests {
         let before = std::time::Instant::now();
         assert_eq!(parse(&bomb, Behavior::Domain).unwrap_err(), ProviderError::TooLarge);
         assert!(before.elapsed() < std::time::Duration::from_secs(5));
+    }
+
+    /// F-D2: more leaves than any list has entries.
+    #[test]
+    fn a_trie_that_is_all_leaves_is_refused() {
+        let words = 100_000_u64;
+        let mut plain = domain_vector()[..22].to_vec();
+        plain.extend(words.to_be_bytes());
+        plain.extend(vec![0xff; 8 * words as usize]);
+        assert_eq!(parse(&frame(&plain), Behavior::Domain).unwrap_err(), ProviderError::TooMany);
     }
 
     #[test]

@@ -7,17 +7,18 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
-use adit_net::{Domain, Network, Protocol, Tag};
+use adit_net::{Domain, Tag};
 
 use super::condition::{Condition, CountryTest, End, IpTest, ProcessTest, Test};
 use super::error::{RuleErrorKind, RuleWarningKind};
 use super::glob::Glob;
 use super::line::{Piece, RuleLine};
+use super::plain::{plain, ranges};
 use super::{RuleKind, logic};
 use crate::domain::{DomainMatcher, RegexBudget, bytes_regex, lower};
 use crate::geo::{Countries, Geo};
+use crate::parse_prefix;
 use crate::provider::ProviderHandle;
-use crate::{IntRanges, parse_prefix};
 
 /// Where a rule stands; not every type is allowed everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -373,43 +374,7 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// The kinds that need nothing but their payload.
-fn plain(kind: RuleKind, payload: Piece<'_>) -> Result<Condition, Fault> {
-    let text = payload.text;
-    let test = match kind {
-        RuleKind::Domain => return Ok(condition(kind, &lower(text), Test::Domain)),
-        RuleKind::DomainSuffix => return Ok(condition(kind, &lower(text), Test::Suffix)),
-        RuleKind::DomainKeyword => return Ok(condition(kind, &lower(text), Test::Keyword)),
-        RuleKind::DomainWildcard => {
-            let glob = Glob::new(text);
-            return Ok(condition(kind, &lower(text), Test::Wildcard(glob)));
-        }
-        RuleKind::Network => {
-            let (shown, network) = match text.to_ascii_lowercase().as_str() {
-                "tcp" => ("tcp", Network::Tcp),
-                "udp" => ("udp", Network::Udp),
-                _ => return Err(Fault::at(payload, RuleErrorKind::Network)),
-            };
-            return Ok(condition(kind, shown, Test::Network(network)));
-        }
-        RuleKind::InType => return in_type(payload),
-        RuleKind::DstPort => Test::DstPort(ranges(payload, u16::MAX.into())?),
-        RuleKind::SrcPort => Test::SrcPort(ranges(payload, u16::MAX.into())?),
-        RuleKind::InPort => Test::InPort(ranges(payload, u16::MAX.into())?),
-        RuleKind::Dscp => {
-            let values = IntRanges::parse(text, u32::MAX).map_err(|error| Fault::at(payload, error.into()))?;
-            if values.iter().any(|range| *range.end() > 63) {
-                return Err(Fault::at(payload, RuleErrorKind::Dscp));
-            }
-            Test::Dscp(values)
-        }
-        RuleKind::InName => Test::InName(names(payload)?),
-        _ => Test::InUser(names(payload)?),
-    };
-    Ok(condition(kind, text, test))
-}
-
-fn condition(kind: RuleKind, payload: &str, test: Test) -> Condition {
+pub(super) fn condition(kind: RuleKind, payload: &str, test: Test) -> Condition {
     Condition { kind, payload: payload.into(), test }
 }
 
@@ -428,65 +393,6 @@ fn bad_prefix(payload: Piece<'_>) -> Fault {
         Ok(ip) => fault.hint(format!("a prefix length is required: {ip}/{}", if ip.is_ipv4() { 32 } else { 128 })),
         Err(_) => fault,
     }
-}
-
-/// Ranges of a rule for which "everything" makes no sense.
-fn ranges(payload: Piece<'_>, max: u32) -> Result<IntRanges, Fault> {
-    let ranges = IntRanges::parse(payload.text, max).map_err(|error| Fault::at(payload, error.into()))?;
-    if ranges.is_everything() {
-        return Err(Fault::at(payload, RuleErrorKind::Payload));
-    }
-    Ok(ranges)
-}
-
-fn names(payload: Piece<'_>) -> Result<Box<[Box<str>]>, Fault> {
-    let names: Vec<Box<str>> =
-        payload.text.split('/').map(str::trim).filter(|name| !name.is_empty()).map(Into::into).collect();
-    if names.is_empty() {
-        return Err(Fault::at(payload, RuleErrorKind::Payload));
-    }
-    Ok(names.into())
-}
-
-/// Inbound protocols of Mihomo that this program does not have; rules may name them, nothing matches.
-const OTHER_PROTOCOLS: [&str; 14] = [
-    "SHADOWSOCKS",
-    "SNELL",
-    "VMESS",
-    "VLESS",
-    "TROJAN",
-    "TUIC",
-    "HYSTERIA2",
-    "HYSTERIA2-REALM",
-    "ANYTLS",
-    "MIERU",
-    "SUDOKU",
-    "TRUSTTUNNEL",
-    "SHADOWQUIC",
-    "SSH",
-];
-
-fn in_type(payload: Piece<'_>) -> Result<Condition, Fault> {
-    let shown = payload.text.to_ascii_uppercase();
-    let mut protocols = Vec::new();
-    for item in shown.split('/').map(str::trim) {
-        match item {
-            "" => return Err(Fault::at(payload, RuleErrorKind::EmptyInType)),
-            "HTTP" => protocols.push(Protocol::Http),
-            "HTTPS" => protocols.push(Protocol::Https),
-            "SOCKS" => protocols.extend([Protocol::Socks4, Protocol::Socks5]),
-            "SOCKS4" => protocols.push(Protocol::Socks4),
-            "SOCKS5" => protocols.push(Protocol::Socks5),
-            "REDIR" => protocols.push(Protocol::Redir),
-            "TPROXY" => protocols.push(Protocol::Tproxy),
-            "TUN" => protocols.push(Protocol::Tun),
-            "TUNNEL" => protocols.push(Protocol::Tunnel),
-            "INNER" => protocols.push(Protocol::Inner),
-            other if OTHER_PROTOCOLS.contains(&other) => {}
-            other => return Err(Fault::at(payload, RuleErrorKind::UnknownInType(other.to_owned()))),
-        }
-    }
-    Ok(condition(RuleKind::InType, &shown, Test::InType(protocols.into())))
 }
 
 fn has(line: &RuleLine<'_>, param: &str) -> bool {

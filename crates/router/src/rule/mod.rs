@@ -7,6 +7,7 @@ mod glob;
 mod kind;
 mod line;
 mod logic;
+mod plain;
 mod reason;
 
 pub use error::{RuleError, RuleErrorKind, RuleWarning, RuleWarningKind};
