@@ -126,6 +126,23 @@ async fn a_layered_stream_never_splices() {
     assert_eq!(carry(Kind::TurnsRaw(2 * MIB), Kind::Raw, MIB, 1).await, (0, 0));
 }
 
+/// A layered sink may hold bytes back until it is flushed; a conversation must not wait for more of them.
+#[tokio::test]
+async fn what_a_sink_holds_back_is_flushed_when_the_source_pauses() {
+    let after = 1000;
+    let mut lab = Lab::new(raw, |s| Box::new(TurnsRaw::new(s, after))).await;
+    for round in 0..3 {
+        let (question, answer) = (payload(round, 300), payload(round + 10, 300));
+        let mut got = vec![0; 300];
+        lab.client.write_all(&question).await.unwrap();
+        lab.server.read_exact(&mut got).await.unwrap();
+        assert_eq!(masked(got.clone(), after), question);
+        lab.server.write_all(&masked(answer.clone(), after)).await.unwrap();
+        lab.client.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, answer);
+    }
+}
+
 /// Promote late: a short connection never pays for a pipe.
 #[tokio::test]
 async fn a_short_connection_never_splices() {
@@ -229,5 +246,5 @@ async fn the_future_is_small() {
     let counters = Counters::default();
     let future = relay(raw(one.0), raw(other.0), &counters, Limits::default());
     let size = size_of_val(&future);
-    assert!(size <= 1024, "{size} bytes");
+    assert!(size <= 768, "{size} bytes");
 }
