@@ -66,6 +66,7 @@ mod wire;
 
 pub use error::{Alert, Error, Fault, Misbehaviour};
 pub use handshake::{ClientHandshake, Established, Negotiated, Progress};
+pub use hello::CHROME_VERSION;
 pub use impostor::Impostor;
 pub use options::{BadOption, ClientVersion, Fingerprint, Hybrid, MlDsaKey, Options, PublicKey, ServerName, ShortId};
 pub use random::{Random, SystemRandom};

@@ -177,7 +177,7 @@ impl fmt::Debug for ShortId {
 /// The browser whose ClientHello is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Fingerprint {
-    /// Chrome 133. The default, and the safest choice.
+    /// Chrome [`CHROME_VERSION`](crate::CHROME_VERSION). The default, and the safest choice.
     #[default]
     Chrome,
     /// Firefox 148. Offers a P-256 share too: a target that prefers P-256 breaks REALITY with this one only.

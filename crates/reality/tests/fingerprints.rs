@@ -76,7 +76,7 @@ fn ja4(hello: &Hello) -> String {
     let front = format!("t{version}{sni}{:02}{:02}{alpn}", ciphers.len(), kinds.len());
     ciphers.sort();
     extensions.sort();
-    let signatures = format!("_{}", four(&hello.signatures()).join(","));
+    let signatures = format!("_{}", four(&plain(&hello.signatures())).join(","));
     format!("{front}_{}_{}", short(&ciphers, ""), short(&extensions, &signatures))
 }
 
@@ -188,17 +188,17 @@ fn ech(hello: &Hello, aeads: &[u16], lengths: &[usize]) -> (u8, Vec<u8>, Vec<u8>
 
 #[test]
 fn chrome() {
-    const TABLE: [u16; 16] = [0, 23, 0xff01, 10, 11, 35, 16, 5, 13, 18, 51, 45, 43, 27, 0x44cd, 0xfe0d];
+    const TABLE: [u16; 17] = [0, 23, 0xff01, 10, 11, 35, 16, 5, 13, 18, 51, 45, 43, 27, 0x44cd, 0xca34, 0xfe0d];
     let (mut seen, mut orders, mut lengths) = (HashSet::new(), HashSet::new(), HashSet::new());
-    let mut places = [[0_u32; 16]; 16];
-    let mut grease_values = [const { Vec::new() }; 5];
+    let mut places = [[0_u32; 17]; 17];
+    let mut grease_values = [const { Vec::new() }; 6];
     for _ in 0..SAMPLES {
         let (message, hello) = hello(&options(Fingerprint::Chrome));
         common(&message, &hello);
         grease(&hello);
         two_keys(&hello, &mut seen);
-        assert_eq!(ja4(&hello), "t13d1516h2_8daaf6152771_d8a2da3f94cd");
-        assert_eq!(ja3(&hello, true), "8e19337e7524d2573be54efb2b0784c9");
+        assert_eq!(ja4(&hello), "t13d1517h2_8daaf6152771_cb7bf5808d99");
+        assert_eq!(ja3(&hello, true), "bd4930bd9b000ee684830e44bab76fdf");
         assert_eq!(
             plain(&hello.ciphers),
             [
@@ -209,17 +209,22 @@ fn chrome() {
         assert_eq!(plain(&hello.groups()), [0x11ec, 0x001d, 0x0017, 0x0018]);
         assert_eq!(hello.key_shares()[1..].iter().map(|(g, _)| *g).collect::<Vec<_>>(), [0x11ec, 0x001d]);
         assert_eq!(plain(&hello.versions()), [0x0304, 0x0303]);
-        assert_eq!(hello.signatures(), [0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601]);
+        assert!(is_grease(hello.signatures()[0]), "GREASE comes first");
+        assert_eq!(
+            plain(&hello.signatures()),
+            [0x0904, 0x0905, 0x0906, 0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601]
+        );
+        assert_eq!(hello.extension(0xca34).map(hex).unwrap(), TRUST_ANCHORS);
         assert_eq!(hello.extension(27), Some(&[2, 0, 2][..]));
         assert_eq!(hello.extension(45), Some(&[1, 1][..]));
         assert_eq!(hello.extension(35), Some(&[][..]));
         assert_eq!(hello.extension(0x44cd), Some(&[0, 3, 2, b'h', b'2'][..]));
         let (_, point, payload) = ech(&hello, &[1], &[144, 176, 208, 240]);
         assert!(seen.insert(point) && seen.insert(payload));
-        assert!([1720, 1752, 1784, 1816].contains(&message.len()), "{}", message.len());
+        assert!([1918, 1950, 1982, 2014].contains(&message.len()), "{}", message.len());
         lengths.insert(message.len());
 
-        let middle = &hello.kinds()[1..17];
+        let middle = &hello.kinds()[1..18];
         for (place, kind) in middle.iter().enumerate() {
             places[TABLE.iter().position(|k| k == kind).expect("an extension of the table")][place] += 1;
         }
@@ -230,20 +235,28 @@ fn chrome() {
             hello.groups()[0],
             hello.versions()[0],
             extensions[0],
-            extensions[17],
+            extensions[18],
+            hello.signatures()[0],
         ]) {
             values.push(value);
         }
     }
     assert_eq!(lengths.len(), 4, "all payload lengths occur");
     assert_eq!(orders.len(), SAMPLES, "each connection has its own order");
-    // 200 draws of 16 places, 12.5 expected in each: nothing is confined, nothing is favoured.
+    // 200 draws of 17 places, 11.8 expected in each: nothing is confined, nothing is favoured.
     assert!(places.iter().all(|row| row.iter().filter(|n| **n > 0).count() >= 12), "{places:?}");
     assert!(places.iter().flatten().all(|n| *n < 45), "{places:?}");
     let distinct = |values: &Vec<u16>| values.iter().collect::<HashSet<_>>().len();
     assert!(grease_values.iter().all(|values| distinct(values) >= 13), "16 values, each of them");
-    assert!(grease_values[0] != grease_values[1] && grease_values[1] != grease_values[2], "drawn independently");
+    assert!((1..6).all(|i| grease_values[..i].iter().all(|values| *values != grease_values[i])), "drawn independently");
 }
+
+/// The list as captured from Chromium 156.0.8078.79: its length, then identifiers, each with its length in front.
+const TRUST_ANCHORS: &str = "00b8\
+    0582df1302010582df1302060582df13020d0582df13020e0582df13020f0582df1302120582df1302130582df130214\
+    08839a648c9b2d010708839a648c9b2d010808839a648c9b2d010908839a648c9b2d010a08839a648c9b2d010b08839a648c9b2d010c\
+    08839a648c9b2d010d08839a648c9b2d011208839a648c9b2d0113\
+    04d679090104d679090404d679090504d679090604d679090704d679090804d679090a04d679090b04d679090c04d679090d04d679090f";
 
 #[test]
 fn firefox() {
@@ -326,6 +339,7 @@ fn edge() {
         assert_eq!(ja3(&hello, false), "b32309a26951912be7dba376398abc3b");
         assert_eq!(ja4(&hello), "t13d1515h2_8daaf6152771_de4a06bb82e3");
         assert_eq!(plain(&hello.versions()), [0x0304, 0x0303, 0x0302, 0x0301]);
+        assert_eq!(hello.signatures(), [0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601]);
         assert_eq!(hello.extension(27), Some(&[2, 0, 2][..]));
         padded(&hello);
     }

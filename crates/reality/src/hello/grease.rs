@@ -11,17 +11,18 @@ pub(super) struct Grease {
     pub(super) cipher: u16,
     pub(super) group: u16,
     pub(super) version: u16,
+    pub(super) signature: u16,
     /// Never equal.
     pub(super) extensions: [u16; 2],
 }
 
 impl Grease {
     pub(super) fn draw(random: &mut dyn Random) -> Self {
-        let [cipher, group, first, second, version] = random::bytes::<5>(random).map(|r| {
+        let [cipher, group, first, second, version, signature] = random::bytes::<6>(random).map(|r| {
             let byte = u16::from(r & 0xf0 | 0x0a);
             byte << 8 | byte
         });
         let second = if first == second { second ^ 0x1010 } else { second };
-        Self { cipher, group, version, extensions: [first, second] }
+        Self { cipher, group, version, signature, extensions: [first, second] }
     }
 }

@@ -5,6 +5,7 @@ mod presets;
 
 use std::sync::OnceLock;
 
+pub use self::presets::CHROME_VERSION;
 pub(crate) use self::presets::{APPLICATION_SETTINGS, Browser};
 use self::presets::{Extension, Order, Preset};
 
@@ -110,6 +111,10 @@ impl Writer<'_> {
             Extension::Versions(versions) => {
                 let grease = self.grease.version;
                 self.put(43, out, |out| put_vec::<1>(out, |out| put_list(out, versions, grease)));
+            }
+            Extension::Signatures(schemes) => {
+                let grease = self.grease.signature;
+                self.put(13, out, |out| put_vec::<2>(out, |out| put_list(out, schemes, grease)));
             }
             Extension::EchGrease { aeads, payloads } => return self.ech_grease(aeads, payloads, random, out),
             Extension::Padding => {} // depends on the length of all others
@@ -227,7 +232,7 @@ fn pad(message: &mut Vec<u8>) {
 /// Fisher-Yates.
 fn shuffle<T>(items: &mut [T], random: &mut dyn Random) {
     for last in (1..items.len()).rev() {
-        let bound = u8::try_from(last + 1).unwrap_or(u8::MAX); // lists here have at most 16 entries
+        let bound = u8::try_from(last + 1).unwrap_or(u8::MAX); // lists here have at most 17 entries
         items.swap(last, usize::from(random::below(random, bound)));
     }
 }

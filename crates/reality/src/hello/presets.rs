@@ -1,9 +1,12 @@
-//! The ClientHellos of browsers, as data (spec: vless-reality §4.1 to §4.5). Taken from the presets that Xray 26.7.28
-//! pins: Chrome 133, Firefox 148, Safari 26.3, iOS 14, Edge 85.
+//! The ClientHellos of browsers, as data (spec: vless-reality §4.1 to §4.5). Chrome's is that of Debian's Chromium
+//! 156.0.8078.79; the others are the presets that Xray 26.7.28 pins: Firefox 148, Safari 26.3, iOS 14, Edge 85.
 
 use super::grease::GREASE;
 use crate::options::Fingerprint;
 use crate::shares::HybridKey;
+
+/// The Chrome release whose ClientHello [`Fingerprint::Chrome`] sends.
+pub const CHROME_VERSION: u16 = 156;
 
 /// One browser's hello.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ pub(crate) enum Extension {
     /// The groups to send key shares for.
     KeyShare(&'static [u16]),
     Versions(&'static [u16]),
+    Signatures(&'static [u16]),
     /// Encrypted ClientHello as browsers send it when they know no key: one of the AEADs, one of the payload lengths.
     EchGrease {
         aeads: &'static [u16],
@@ -96,12 +100,24 @@ const SIGNED_CERTIFICATE_TIMESTAMP: Extension = Extension::Fixed(18, &[]);
 const PSK_MODES: Extension = Extension::Fixed(45, &[1, 1]);
 const COMPRESS_BROTLI: Extension = Extension::Fixed(27, &[2, 0, 2]);
 const COMPRESS_ZLIB: Extension = Extension::Fixed(27, &[2, 0, 1]);
-const CHROME_SIGNATURES: Extension = Extension::Fixed(
-    13,
-    &[0, 16, 0x04, 0x03, 0x08, 0x04, 0x04, 0x01, 0x05, 0x03, 0x08, 0x05, 0x05, 0x01, 0x08, 0x06, 0x06, 0x01],
+
+/// trust_anchors: the roots in the store of Chromium 156.0.8078.79 that have a short name, each a length and its
+/// relative object identifier. The list moves with the browser.
+const CHROME_TRUST_ANCHORS: Extension = Extension::Fixed(
+    0xca34,
+    b"\x00\xb8\
+      \x05\x82\xdf\x13\x02\x01\x05\x82\xdf\x13\x02\x06\x05\x82\xdf\x13\x02\x0d\x05\x82\xdf\x13\x02\x0e\
+      \x05\x82\xdf\x13\x02\x0f\x05\x82\xdf\x13\x02\x12\x05\x82\xdf\x13\x02\x13\x05\x82\xdf\x13\x02\x14\
+      \x08\x83\x9a\x64\x8c\x9b\x2d\x01\x07\x08\x83\x9a\x64\x8c\x9b\x2d\x01\x08\x08\x83\x9a\x64\x8c\x9b\x2d\x01\x09\
+      \x08\x83\x9a\x64\x8c\x9b\x2d\x01\x0a\x08\x83\x9a\x64\x8c\x9b\x2d\x01\x0b\x08\x83\x9a\x64\x8c\x9b\x2d\x01\x0c\
+      \x08\x83\x9a\x64\x8c\x9b\x2d\x01\x0d\x08\x83\x9a\x64\x8c\x9b\x2d\x01\x12\x08\x83\x9a\x64\x8c\x9b\x2d\x01\x13\
+      \x04\xd6\x79\x09\x01\x04\xd6\x79\x09\x04\x04\xd6\x79\x09\x05\x04\xd6\x79\x09\x06\
+      \x04\xd6\x79\x09\x07\x04\xd6\x79\x09\x08\x04\xd6\x79\x09\x0a\x04\xd6\x79\x09\x0b\
+      \x04\xd6\x79\x09\x0c\x04\xd6\x79\x09\x0d\x04\xd6\x79\x09\x0f",
 );
 
-/// §4.1.
+/// Chromium 156.0.8078.79 as captured. Beside §4.1, which describes Chrome 133, it has ML-DSA and GREASE among the
+/// signature schemes, and trust_anchors.
 static CHROME: Preset = Preset {
     ciphers: CHROME_CIPHERS,
     order: Order::Shuffled,
@@ -116,13 +132,17 @@ static CHROME: Preset = Preset {
         SESSION_TICKET,
         ALPN,
         STATUS_REQUEST,
-        CHROME_SIGNATURES,
+        // ML-DSA-44, -65 and -87 (0904 to 0906), then what Chrome has sent for years.
+        Extension::Signatures(&[
+            GREASE, 0x0904, 0x0905, 0x0906, 0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601,
+        ]),
         SIGNED_CERTIFICATE_TIMESTAMP,
         Extension::KeyShare(&[GREASE, 0x11ec, 0x001d]),
         PSK_MODES,
         Extension::Versions(&[GREASE, 0x0304, 0x0303]),
         COMPRESS_BROTLI,
         Extension::Fixed(APPLICATION_SETTINGS, b"\x00\x03\x02h2"),
+        CHROME_TRUST_ANCHORS,
         Extension::EchGrease { aeads: &[1], payloads: &[144, 176, 208, 240] },
         Extension::Grease,
     ],
@@ -148,13 +168,9 @@ static FIREFOX: Preset = Preset {
         SIGNED_CERTIFICATE_TIMESTAMP,
         Extension::KeyShare(&[0x11ec, 0x001d, 0x0017]),
         Extension::Versions(&[0x0304, 0x0303]),
-        Extension::Fixed(
-            13,
-            &[
-                0, 22, 0x04, 0x03, 0x05, 0x03, 0x06, 0x03, 0x08, 0x04, 0x08, 0x05, 0x08, 0x06, 0x04, 0x01, 0x05, 0x01,
-                0x06, 0x01, 0x02, 0x03, 0x02, 0x01,
-            ],
-        ),
+        Extension::Signatures(&[
+            0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0203, 0x0201,
+        ]),
         Extension::Fixed(28, &[0x40, 0x01]),          // record_size_limit
         Extension::Fixed(27, &[6, 0, 1, 0, 2, 0, 3]), // compress_certificate: zlib, brotli, zstd
         Extension::EchGrease { aeads: &[1, 3], payloads: &[239] },
@@ -178,13 +194,7 @@ static SAFARI: Preset = Preset {
         POINT_FORMATS,
         ALPN,
         STATUS_REQUEST,
-        Extension::Fixed(
-            13,
-            &[
-                0, 20, 0x04, 0x03, 0x08, 0x04, 0x04, 0x01, 0x05, 0x03, 0x08, 0x05, 0x08, 0x05, 0x05, 0x01, 0x08, 0x06,
-                0x06, 0x01, 0x02, 0x01,
-            ],
-        ),
+        Extension::Signatures(&[0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0805, 0x0501, 0x0806, 0x0601, 0x0201]),
         SIGNED_CERTIFICATE_TIMESTAMP,
         Extension::KeyShare(&[GREASE, 0x11ec, 0x001d]),
         PSK_MODES,
@@ -211,13 +221,9 @@ static IOS: Preset = Preset {
         POINT_FORMATS,
         ALPN,
         STATUS_REQUEST,
-        Extension::Fixed(
-            13,
-            &[
-                0, 22, 0x04, 0x03, 0x08, 0x04, 0x04, 0x01, 0x05, 0x03, 0x02, 0x03, 0x08, 0x05, 0x08, 0x05, 0x05, 0x01,
-                0x08, 0x06, 0x06, 0x01, 0x02, 0x01,
-            ],
-        ),
+        Extension::Signatures(&[
+            0x0403, 0x0804, 0x0401, 0x0503, 0x0203, 0x0805, 0x0805, 0x0501, 0x0806, 0x0601, 0x0201,
+        ]),
         SIGNED_CERTIFICATE_TIMESTAMP,
         Extension::KeyShare(&[GREASE, 0x001d]),
         PSK_MODES,
@@ -242,7 +248,7 @@ static EDGE: Preset = Preset {
         SESSION_TICKET,
         ALPN,
         STATUS_REQUEST,
-        CHROME_SIGNATURES,
+        Extension::Signatures(&[0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601]),
         SIGNED_CERTIFICATE_TIMESTAMP,
         Extension::KeyShare(&[GREASE, 0x001d]),
         PSK_MODES,
