@@ -1,0 +1,107 @@
+//! Memory and descriptors of tunnels on which nothing happens.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use adit_testkit::Process;
+use adit_testkit::client::{To, socks5};
+use adit_testkit::subject::Way;
+
+use crate::table::{head, row};
+use crate::{SUBJECTS, Scale};
+
+/// Takes connections, sends each one byte, and keeps them until dropped, all in one thread.
+struct Keeper {
+    addr: SocketAddr,
+    stop: mpsc::Sender<()>,
+}
+
+impl Keeper {
+    fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+        let addr = listener.local_addr().expect("a bound socket");
+        let (stop, stopped) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut kept = Vec::new();
+            for stream in listener.incoming() {
+                if stopped.try_recv() != Err(mpsc::TryRecvError::Empty) {
+                    return;
+                }
+                let mut stream = stream.expect("a connection; is the descriptor limit high enough?");
+                let _ = stream.write_all(b"!");
+                kept.push(stream);
+            }
+        });
+        Self { addr, stop }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let _ = self.stop.send(());
+        let _ = TcpStream::connect(self.addr);
+    }
+}
+
+fn mib(kib: u64) -> String {
+    format!("{:.1}", kib as f64 / 1024.0)
+}
+
+/// Lets allocators and collectors come to rest.
+fn settle(process: &Process, seconds: u64) {
+    std::thread::sleep(Duration::from_secs(seconds));
+    let _ = process.usage();
+}
+
+pub(crate) fn run(scale: Scale) {
+    let (few, many) = (1_000 / scale.cut, 9_000 / scale.cut);
+    head(
+        "Idle tunnels, SOCKS5 → direct (resident MiB)",
+        &[
+            "",
+            "started",
+            &format!("{few} tunnels"),
+            &format!("{many} tunnels"),
+            "user KiB per tunnel",
+            "descriptors per tunnel",
+            "5 s after closing",
+            "above the start",
+        ],
+    );
+    for (name, subject) in SUBJECTS {
+        let keeper = Keeper::start();
+        let to = To::from(keeper.addr);
+        let proxy = subject.start(Way::Direct);
+        settle(&proxy.process, 2);
+        let start = proxy.process.usage();
+        let mut tunnels = Vec::new();
+        let mut open_until = |count: u64| {
+            while (tunnels.len() as u64) < count {
+                let mut stream = socks5(proxy.addr, &to).expect("a tunnel");
+                stream.read_exact(&mut [0]).expect("a byte");
+                tunnels.push(stream);
+            }
+            settle(&proxy.process, 3);
+            proxy.process.usage()
+        };
+        let at_few = open_until(few);
+        let at_many = open_until(many);
+        drop(tunnels);
+        drop(keeper);
+        settle(&proxy.process, 5);
+        let after = proxy.process.usage();
+        let per = |grown: u64| grown as f64 / many as f64;
+        row(&[
+            name.to_owned(),
+            mib(start.rss),
+            mib(at_few.rss),
+            mib(at_many.rss),
+            format!("{:.2}", per(at_many.anonymous.saturating_sub(start.anonymous))),
+            format!("{:.2}", per(at_many.descriptors.saturating_sub(start.descriptors) as u64)),
+            mib(after.rss),
+            mib(after.rss.saturating_sub(start.rss)),
+        ]);
+    }
+}
