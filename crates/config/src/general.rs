@@ -42,7 +42,7 @@ pub struct General {
     pub ipv6: bool,
     /// Whether all addresses of a name are tried at once.
     pub tcp_concurrent: bool,
-    /// Keep-alive of clients' connections; outbounds have it in their own options.
+    /// Keep-alive of every connection, clients' and outbounds'; both have it in their own options, too.
     pub keep_alive: KeepAlive,
     /// The interface that outbound sockets are bound to, unless a proxy names another.
     pub interface: Option<String>,

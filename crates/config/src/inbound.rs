@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use adit_inbound::{Access, Kind, Options, Users};
-use adit_net::{Secret, Tag};
+use adit_net::{KeepAlive, Secret, Tag};
 use ipnet::IpNet;
 
 use crate::context::Context;
@@ -124,7 +124,7 @@ pub(crate) fn plan<'d>(
     cx: &Context<'d>,
 ) -> Vec<InboundPlan> {
     let mut bound = Vec::new();
-    let mut plans = classic(doors, &mut bound, notices);
+    let mut plans = classic(doors, cx.socket.keep_alive, &mut bound, notices);
     let mut names: HashSet<&str> = HashSet::new();
     for (index, item) in listeners.and_then(Value::list).unwrap_or_default().into_iter().enumerate() {
         let Some(fields) = item.fields().map(Fields::loosely_spelt) else { continue };
@@ -140,7 +140,12 @@ pub(crate) fn plan<'d>(
     plans
 }
 
-fn classic(doors: &Doors, bound: &mut Vec<Bound>, notices: &mut Vec<String>) -> Vec<InboundPlan> {
+fn classic(
+    doors: &Doors,
+    keep_alive: KeepAlive,
+    bound: &mut Vec<Bound>,
+    notices: &mut Vec<String>,
+) -> Vec<InboundPlan> {
     let addresses: &[(IpAddr, bool)] = if doors.allow_lan {
         &[(doors.bind, false)]
     } else {
@@ -163,6 +168,7 @@ fn classic(doors: &Doors, bound: &mut Vec<Bound>, notices: &mut Vec<String>) -> 
                 users: doors.users.clone(),
                 access: access(doors, &doors.users, listen),
                 udp: true,
+                keep_alive,
             };
             plans.push(InboundPlan { options, optional: *optional, rule: None, proxy: None });
         }
@@ -267,6 +273,7 @@ impl<'d> Listener<'d, '_> {
                     users: users.clone(),
                     access: access(self.doors, &users, listen),
                     udp: udp && kind != Kind::Http,
+                    keep_alive: cx.socket.keep_alive,
                 },
                 optional: false,
                 rule: rule.clone(),

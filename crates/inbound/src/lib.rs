@@ -14,7 +14,7 @@
 //! use std::sync::Arc;
 //!
 //! use adit_inbound::{Access, Inbound, Kind, Options, Users};
-//! use adit_net::{Accepted, Handler, Packet, Shutdown};
+//! use adit_net::{Accepted, Handler, KeepAlive, Packet, Shutdown};
 //!
 //! /// Serves nobody.
 //! struct Nobody;
@@ -33,6 +33,7 @@
 //!     users: Users::none(),
 //!     access: Access::everyone(),
 //!     udp: true,
+//!     keep_alive: KeepAlive::default(),
 //! })?;
 //! println!("listening at {}", inbound.local_addr());
 //! let shutdown = Shutdown::new();

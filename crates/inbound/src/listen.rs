@@ -112,8 +112,9 @@ fn bind(options: &Options) -> Result<(Listener, Option<UdpSocket>), BindError> {
     let mut attempts = if options.listen.port() == 0 { 16 } else { 1 };
     loop {
         attempts -= 1;
-        let listener =
-            Listener::bind(options.listen).map_err(|source| BindError::Tcp { at: options.listen, source })?;
+        let listener = Listener::bind(options.listen)
+            .map_err(|source| BindError::Tcp { at: options.listen, source })?
+            .with_keep_alive(options.keep_alive);
         if !wants_udp {
             return Ok((listener, None));
         }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use adit_net::Tag;
+use adit_net::{KeepAlive, Tag};
 
 use crate::{Access, Users};
 
@@ -22,6 +22,8 @@ pub struct Options {
     /// Whether SOCKS5 UDP ASSOCIATE is offered, on a UDP socket with the same port. Without meaning for
     /// [`Kind::Http`].
     pub udp: bool,
+    /// TCP keep-alive of its clients' connections.
+    pub keep_alive: KeepAlive,
 }
 
 /// What a listener speaks.

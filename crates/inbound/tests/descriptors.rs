@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_inbound::{Access, Inbound, Kind, Options, Users};
-use adit_net::{Accepted, DialError, Handler, Packet, Shutdown, Stream as _, Task, farewell};
+use adit_net::{Accepted, DialError, Handler, KeepAlive, Packet, Shutdown, Stream as _, Task, farewell};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -38,6 +38,7 @@ async fn every_client_gives_its_descriptor_back() {
         users: Users::none(),
         access: Access::everyone(),
         udp: true,
+        keep_alive: KeepAlive::default(),
     })
     .unwrap();
     let addr = inbound.local_addr();

@@ -86,6 +86,7 @@ fn options(kind: Kind) -> Options {
         users: Users::none(),
         access: Access::everyone(),
         udp: kind != Kind::Http,
+        keep_alive: adit_net::KeepAlive::default(),
     }
 }
 
