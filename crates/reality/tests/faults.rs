@@ -2,10 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop")]
 
-use adit_reality::testing::{Fault, Group, Identity, Layout, Script, Suite, TestServer, exchange, opener};
+use adit_reality::testing::{Group, Identity, Layout, Sabotage, Script, Suite, TestServer, exchange, opener};
 use adit_reality::{
-    Alert, ClientHandshake, Content, Error, Fault as Blame, Fingerprint, Impostor, Misbehaviour, Opened, Options,
-    Progress, PublicKey, ServerName, SystemRandom,
+    Alert, ClientHandshake, Content, Error, Fault, Fingerprint, Impostor, Misbehaviour, Opened, Options, Progress,
+    PublicKey, ServerName, SystemRandom,
 };
 
 fn start(options: &Options) -> ClientHandshake {
@@ -25,29 +25,29 @@ fn failure(script: Script) -> (Error, Vec<Alert>) {
     (error, server.received().alerts.clone())
 }
 
-fn with(fault: Fault) -> Script {
-    Script { fault: Some(fault), ..Script::default() }
+fn with(sabotage: Sabotage) -> Script {
+    Script { sabotage: Some(sabotage), ..Script::default() }
 }
 
 #[test]
 fn broken_flights() {
     use Misbehaviour::{Illegal, MessageTooLong, Unexpected, UnsolicitedExtension};
-    for (fault, error, alert) in [
-        (Fault::BadCertificateVerify, Error::BadCertificateVerify, 51),
-        (Fault::BadFinished, Error::BadFinished, 51),
-        (Fault::WrongScheme, Illegal("signature scheme").into(), 47),
-        (Fault::SessionId, Illegal("session id").into(), 47),
-        (Fault::UnknownSuite, Illegal("cipher suite").into(), 47),
-        (Fault::BehindFinished, Unexpected("data behind a change of keys").into(), 10),
-        (Fault::OutOfOrder, Unexpected("handshake message").into(), 10),
-        (Fault::HugeMessage, MessageTooLong.into(), 47),
-        (Fault::UnsolicitedExtension, UnsolicitedExtension.into(), 110),
+    for (sabotage, error, alert) in [
+        (Sabotage::BadCertificateVerify, Error::BadCertificateVerify, 51),
+        (Sabotage::BadFinished, Error::BadFinished, 51),
+        (Sabotage::WrongScheme, Illegal("signature scheme").into(), 47),
+        (Sabotage::SessionId, Illegal("session id").into(), 47),
+        (Sabotage::UnknownSuite, Illegal("cipher suite").into(), 47),
+        (Sabotage::BehindFinished, Unexpected("data behind a change of keys").into(), 10),
+        (Sabotage::OutOfOrder, Unexpected("handshake message").into(), 10),
+        (Sabotage::HugeMessage, MessageTooLong.into(), 47),
+        (Sabotage::UnsolicitedExtension, UnsolicitedExtension.into(), 110),
     ] {
-        let (found, alerts) = failure(with(fault.clone()));
-        assert_eq!((&found, alerts), (&error, vec![Alert(alert)]), "{fault:?}");
-        assert_eq!(found.fault(), Blame::Peer);
+        let (found, alerts) = failure(with(sabotage.clone()));
+        assert_eq!((&found, alerts), (&error, vec![Alert(alert)]), "{sabotage:?}");
+        assert_eq!(found.fault(), Fault::Peer);
     }
-    let (error, alerts) = failure(with(Fault::AlertInFlight(Alert::HANDSHAKE_FAILURE)));
+    let (error, alerts) = failure(with(Sabotage::AlertInFlight(Alert::HANDSHAKE_FAILURE)));
     assert_eq!((error, alerts), (Error::PeerAlert(Alert::HANDSHAKE_FAILURE), vec![]));
 }
 
@@ -74,27 +74,27 @@ fn bad_messages_in_the_flight() {
         ([&*none, &[11, 0, 0, 8, 0, 0, 0, 5, 0, 0, 0, 0]].concat(), Malformed("Certificate")),
         ([&*none, &[11, 0, 0, 5, 1, 0, 0, 0, 0]].concat(), Malformed("Certificate")),
     ] {
-        let found = failure(with(Fault::Flight(flight.clone()))).0;
+        let found = failure(with(Sabotage::Flight(flight.clone()))).0;
         assert_eq!(found, error.into(), "{flight:?}");
     }
     // A certificate that cannot be walked is a stranger's; its Finished is still checked.
     let stranger =
         [&*none, &[11, 0, 0, 10, 0, 0, 0, 6, 0, 0, 1, 0x30, 0, 0], &[15, 0, 0, 0], &[20, 0, 0, 1, 0]].concat();
-    assert_eq!(failure(with(Fault::Flight(stranger))).0, Error::BadFinished);
+    assert_eq!(failure(with(Sabotage::Flight(stranger))).0, Error::BadFinished);
 }
 
 #[test]
 fn not_our_server() {
-    let (error, alerts) = failure(with(Fault::HelloRetry));
+    let (error, alerts) = failure(with(Sabotage::HelloRetry));
     assert_eq!((&error, alerts), (&Error::HelloRetry, vec![Alert::HANDSHAKE_FAILURE]));
     assert!(error.to_string().contains("public-key"), "it says what to check");
-    let (error, alerts) = failure(with(Fault::Tls12));
+    let (error, alerts) = failure(with(Sabotage::Tls12));
     assert_eq!((&error, alerts), (&Error::OldTls, vec![Alert::PROTOCOL_VERSION]));
-    let (error, alerts) = failure(with(Fault::Raw(vec![21, 3, 3, 0, 2, 2, 40])));
+    let (error, alerts) = failure(with(Sabotage::Raw(vec![21, 3, 3, 0, 2, 2, 40])));
     assert_eq!((&error, alerts), (&Error::Refused(Alert::HANDSHAKE_FAILURE), vec![]));
-    assert_eq!(error.fault(), Blame::NotReality);
+    assert_eq!(error.fault(), Fault::NotReality);
     for noise in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"SSH-2.0-x\r\n", &[0; 100], b"H", &[22, 9]] {
-        let (error, alerts) = failure(with(Fault::Raw(noise.to_vec())));
+        let (error, alerts) = failure(with(Sabotage::Raw(noise.to_vec())));
         assert_eq!((error, alerts), (Error::NotTls, vec![]));
     }
 }
@@ -117,7 +117,7 @@ fn bad_records_before_the_server_hello() {
         (vec![22, 3, 3, 0, 4, 2, 0, 0, 0], Misbehaviour::Malformed("ServerHello")),
         (vec![21, 3, 3, 0, 1, 2], Misbehaviour::Malformed("alert")),
     ] {
-        let (found, alerts) = failure(with(Fault::Raw(bytes)));
+        let (found, alerts) = failure(with(Sabotage::Raw(bytes)));
         assert_eq!((found, alerts), (error.into(), vec![error.alert()]));
     }
 }
@@ -181,7 +181,7 @@ fn noise_never_panics() {
             // The same as handshake messages of a server that is otherwise flawless, and as its records.
             bytes[..4].copy_from_slice(&[8, 0, 0, 60]);
             let script =
-                Script { fault: Some(Fault::Flight(bytes.clone())), group: Group::X25519, ..Script::default() };
+                Script { sabotage: Some(Sabotage::Flight(bytes.clone())), group: Group::X25519, ..Script::default() };
             let mut client = start(&options);
             let _ = exchange(&mut client, &mut TestServer::new(Identity::new(1), script));
             let _ = open(|server| server.send_record(bytes[10] % 30, &bytes, 0));
@@ -204,9 +204,9 @@ fn impostor(script: Script, fingerprint: Fingerprint) -> (Box<Impostor>, TestSer
 /// F-F1: what a site sees of us is a browser that comes and goes.
 #[test]
 fn impostors_are_left_politely() {
-    for fault in [None, Some(Fault::CompressedCertificate)] {
+    for sabotage in [None, Some(Sabotage::CompressedCertificate)] {
         for group in [Group::X25519, Group::Hybrid, Group::P256] {
-            let script = Script { group, fault: fault.clone(), suite: Suite::Aes256, ..Script::default() };
+            let script = Script { group, sabotage: sabotage.clone(), suite: Suite::Aes256, ..Script::default() };
             // Only Firefox has a share for P-256.
             let (mut impostor, mut server) = impostor(script, Fingerprint::Firefox);
             assert_eq!(server.received().finished, Some(true));
@@ -248,7 +248,7 @@ fn options_that_cannot_work() {
     }] {
         options.public_key = PublicKey(weak);
         let refused = ClientHandshake::new(&options, &mut SystemRandom, 0).unwrap_err();
-        assert_eq!(refused.fault(), Blame::Options);
+        assert_eq!(refused.fault(), Fault::Options);
         assert!(refused.to_string().contains("public-key"));
     }
     let mut options = Identity::new(1).options();

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop")]
 
-use adit_reality::testing::{Fault, Group, Identity, Layout, Policy, Script, Suite, TestServer, exchange};
+use adit_reality::testing::{Group, Identity, Layout, Policy, Sabotage, Script, Suite, TestServer, exchange};
 use adit_reality::{
     ClientHandshake, ClientVersion, Content, Error, Established, Fingerprint, Hybrid, MAX_RECORD, Opened, Opener,
     Options, Progress, Sealer, ServerName, ServerProven, SystemRandom,
@@ -214,9 +214,9 @@ fn ml_dsa() {
     assert!(matches!(exchange(&mut client, &mut server).0, Ok(Progress::Done { .. })));
 
     // A client that asks for it does not do without.
-    for (identity, fault) in [(identity.clone(), Some(Fault::BadMlDsa)), (Identity::new(5), None)] {
+    for (identity, sabotage) in [(identity.clone(), Some(Sabotage::BadMlDsa)), (Identity::new(5), None)] {
         let mut client = start(&Identity::with_ml_dsa(5).options());
-        let mut server = TestServer::new(identity, Script { fault, ..Script::default() });
+        let mut server = TestServer::new(identity, Script { sabotage, ..Script::default() });
         let (Ok(Progress::NotReality { impostor, .. }), _) = exchange(&mut client, &mut server) else { panic!() };
         assert!(impostor.explanation().contains("mldsa65"));
         assert_eq!(server.received().finished, Some(true));

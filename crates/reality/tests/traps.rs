@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop")]
 
-use adit_reality::testing::{Fault, Group, Hello, Identity, Layout, Policy, Script, TestServer, exchange};
+use adit_reality::testing::{Group, Hello, Identity, Layout, Policy, Sabotage, Script, TestServer, exchange};
 use adit_reality::{
     ClientHandshake, ClientVersion, Content, Fingerprint, Hybrid, Opened, Options, Progress, SystemRandom,
 };
@@ -130,7 +130,7 @@ fn trap_6_padded_flight_and_empty_records() {
 fn trap_7_odd_certificate() {
     let identity = Identity::new(7);
     assert!(matches!(shake(&identity.options(), &identity, Script::default()).0, Progress::Done { .. }));
-    let script = Script { fault: Some(Fault::BadHmac), ..Script::default() };
+    let script = Script { sabotage: Some(Sabotage::BadHmac), ..Script::default() };
     assert!(matches!(shake(&identity.options(), &identity, script).0, Progress::NotReality { .. }));
 }
 

@@ -75,8 +75,8 @@ pub struct Script {
     pub site_chooses_h2: bool,
     /// The site also asks for a client certificate and uses ALPS.
     pub site_is_curious: bool,
-    /// What goes wrong.
-    pub fault: Option<Fault>,
+    /// What it does wrong.
+    pub sabotage: Option<Sabotage>,
 }
 
 impl Default for Script {
@@ -90,7 +90,7 @@ impl Default for Script {
             empty_records: Vec::new(),
             site_chooses_h2: true,
             site_is_curious: false,
-            fault: None,
+            sabotage: None,
         }
     }
 }
@@ -161,9 +161,9 @@ impl Default for Policy {
     }
 }
 
-/// What goes wrong.
+/// What the server does wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum Sabotage {
     /// These bytes instead of a ServerHello.
     Raw(Vec<u8>),
     /// These bytes of handshake messages, encrypted, instead of EncryptedExtensions to Finished.

@@ -7,7 +7,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 
 use super::super::certificate;
 use super::super::hello::Hello;
-use super::super::script::{Fault, Group, Layout};
+use super::super::script::{Group, Layout, Sabotage};
 use super::{Keys, TestServer, Waiting};
 use crate::auth::AuthKey;
 use crate::record::{Decrypter, Encrypter, kind};
@@ -45,14 +45,14 @@ impl TestServer {
     }
 
     pub(super) fn flight(&mut self, message: &[u8], hello: &Hello, auth: Option<&AuthKey>) {
-        let fault = self.script.fault.clone();
+        let sabotage = self.script.sabotage.clone();
         let suite = Suite::from(self.script.suite);
         let (share, shared) = exchange(self.script.group, hello);
         let mut answer = Vec::new();
         put_message(&mut answer, 2, |out| {
-            let session_id = if fault == Some(Fault::SessionId) { &[9; 32][..] } else { &hello.session_id };
-            let id = match (&fault, suite) {
-                (Some(Fault::UnknownSuite), _) => 0x1304,
+            let session_id = if sabotage == Some(Sabotage::SessionId) { &[9; 32][..] } else { &hello.session_id };
+            let id = match (&sabotage, suite) {
+                (Some(Sabotage::UnknownSuite), _) => 0x1304,
                 (_, Suite::Aes128GcmSha256) => 0x1301,
                 (_, Suite::Aes256GcmSha384) => 0x1302,
                 (_, Suite::ChaCha20Poly1305Sha256) => 0x1303,
@@ -72,11 +72,11 @@ impl TestServer {
         let finished = (secrets.server.finished_key().unwrap(), secrets.client.finished_key().unwrap());
         let read = Decrypter::new(secrets.client).unwrap();
         let mut write = Encrypter::new(secrets.server).unwrap();
-        if let Some(Fault::AlertInFlight(alert)) = fault {
+        if let Some(Sabotage::AlertInFlight(alert)) = sabotage {
             write.seal_alert(alert, &mut self.output).unwrap();
         }
-        let messages = match fault {
-            Some(Fault::Flight(bytes)) => vec![bytes],
+        let messages = match sabotage {
+            Some(Sabotage::Flight(bytes)) => vec![bytes],
             _ => self.messages([message, &answer], auth, &mut transcript, &finished.0),
         };
         self.spread(&messages, &mut write);
@@ -91,7 +91,7 @@ impl TestServer {
         transcript: &mut Transcript,
         finished: &hmac::Key,
     ) -> Vec<Vec<u8>> {
-        let fault = self.script.fault.as_ref();
+        let sabotage = self.script.sabotage.as_ref();
         let mut messages = vec![self.encrypted_extensions(auth.is_some())];
         if auth.is_none() && self.script.site_is_curious {
             messages.push(vec![13, 0, 0, 11, 0, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3]);
@@ -104,8 +104,8 @@ impl TestServer {
             let signed =
                 [&[b' '; 64], &b"TLS 1.3, server CertificateVerify\0"[..], transcript.current().as_ref()].concat();
             let mut signature = self.pair().sign(&signed).as_ref().to_vec();
-            signature[5] ^= u8::from(fault == Some(&Fault::BadCertificateVerify));
-            let ours = auth.is_some() && fault != Some(&Fault::WrongScheme);
+            signature[5] ^= u8::from(sabotage == Some(&Sabotage::BadCertificateVerify));
+            let ours = auth.is_some() && sabotage != Some(&Sabotage::WrongScheme);
             put_u16(out, if ours { 0x0807 } else { 0x0403 });
             put_vec::<2>(out, |out| out.extend_from_slice(&signature));
         });
@@ -115,13 +115,13 @@ impl TestServer {
         let mut last = Vec::new();
         put_message(&mut last, 20, |out| {
             let mut mac = hmac::sign(finished, transcript.current().as_ref()).as_ref().to_vec();
-            mac[7] ^= u8::from(fault == Some(&Fault::BadFinished));
+            mac[7] ^= u8::from(sabotage == Some(&Sabotage::BadFinished));
             out.extend_from_slice(&mac);
         });
         transcript.add(&last);
-        match fault {
-            Some(Fault::OutOfOrder) => messages.insert(0, last),
-            Some(Fault::BehindFinished) => messages.push([&*last, &[8, 0, 0, 2, 0, 0]].concat()),
+        match sabotage {
+            Some(Sabotage::OutOfOrder) => messages.insert(0, last),
+            Some(Sabotage::BehindFinished) => messages.push([&*last, &[8, 0, 0, 2, 0, 0]].concat()),
             _ => messages.push(last),
         }
         messages
@@ -131,7 +131,7 @@ impl TestServer {
         let mut message = Vec::new();
         put_message(&mut message, 8, |out| {
             put_vec::<2>(out, |out| {
-                if self.script.fault == Some(Fault::UnsolicitedExtension) {
+                if self.script.sabotage == Some(Sabotage::UnsolicitedExtension) {
                     out.extend_from_slice(&[0x12, 0x34, 0, 0]);
                 }
                 if !ours && self.script.site_chooses_h2 {
@@ -146,12 +146,12 @@ impl TestServer {
     }
 
     fn certificate(&self, hellos: [&[u8]; 2], auth: Option<&AuthKey>) -> Vec<u8> {
-        if self.script.fault == Some(Fault::HugeMessage) {
+        if self.script.sabotage == Some(Sabotage::HugeMessage) {
             return vec![11, 0x10, 0, 0, 0, 0, 0];
         }
         let der = auth.map_or_else(certificate::genuine, |auth| self.reality_certificate(hellos, auth));
         let mut message = Vec::new();
-        let compressed = self.script.fault == Some(Fault::CompressedCertificate);
+        let compressed = self.script.sabotage == Some(Sabotage::CompressedCertificate);
         put_message(&mut message, if compressed { 25 } else { 11 }, |out| {
             out.push(0);
             put_vec::<3>(out, |out| {
@@ -165,12 +165,12 @@ impl TestServer {
     fn reality_certificate(&self, hellos: [&[u8]; 2], auth: &AuthKey) -> Vec<u8> {
         let key: [u8; 32] = self.pair().public_key().as_ref().try_into().unwrap();
         let mut mac = hmac::sign(&auth.mac(), &key).as_ref().to_vec();
-        mac[63] ^= u8::from(self.script.fault == Some(Fault::BadHmac));
+        mac[63] ^= u8::from(self.script.sabotage == Some(Sabotage::BadHmac));
         let extension = self.identity.ml_dsa().map(|pair| {
             let message = hmac::sign(&auth.mac(), &[&key, hellos[0], hellos[1]].concat());
             let mut signature = vec![0; 3309];
             pair.sign(message.as_ref(), &mut signature).unwrap();
-            signature[1000] ^= u8::from(self.script.fault == Some(Fault::BadMlDsa));
+            signature[1000] ^= u8::from(self.script.sabotage == Some(Sabotage::BadMlDsa));
             signature
         });
         certificate::reality(&key, &mac, extension.as_deref())

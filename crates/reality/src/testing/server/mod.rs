@@ -7,7 +7,7 @@ use aws_lc_rs::agreement::{PrivateKey, X25519};
 use aws_lc_rs::hmac;
 
 use super::hello::Hello;
-use super::script::{Claim, Fault, Identity, Received, Script};
+use super::script::{Claim, Identity, Received, Sabotage, Script};
 use crate::auth::{AuthKey, SESSION_ID};
 use crate::error::Alert;
 use crate::options::{ClientVersion, ShortId};
@@ -222,10 +222,10 @@ impl TestServer {
     fn answer(&mut self, message: Vec<u8>) {
         let hello = Hello::read(&message);
         let auth = self.authenticate(&message, &hello);
-        match &self.script.fault {
-            Some(Fault::Raw(bytes)) => self.output.extend_from_slice(bytes),
-            Some(Fault::HelloRetry) => self.hello_retry(&hello),
-            Some(Fault::Tls12) => self.tls12(),
+        match &self.script.sabotage {
+            Some(Sabotage::Raw(bytes)) => self.output.extend_from_slice(bytes),
+            Some(Sabotage::HelloRetry) => self.hello_retry(&hello),
+            Some(Sabotage::Tls12) => self.tls12(),
             _ => self.flight(&message, &hello, auth.as_ref()),
         }
         self.hello = Some(message);
