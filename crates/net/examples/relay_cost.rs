@@ -3,8 +3,8 @@
 //! `cargo run --release -p adit-net --example relay_cost [GiB per run] [rounds] [congestion control]`
 //!
 //! A generator and a sink run on threads of their own; the relay runs alone on a current-thread runtime whose CPU time
-//! the kernel accounts. The ways take turns in every round, and the medians are printed. The floor is a bare splice(2)
-//! loop that keeps its pipe, counts nothing and carries one direction only.
+//! the kernel accounts. The ways take turns in every round; printed are the medians, also of each round's ratio to the
+//! floor. The floor is a bare splice(2) loop that keeps its pipe, counts nothing and carries one direction only.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener as StdListener, TcpStream as StdStream};
@@ -40,12 +40,14 @@ fn main() -> io::Result<()> {
             costs.push(run(*way, gib)?);
         }
     }
-    let floor = median(costs[0].iter().map(|(cpu, _)| *cpu));
-    println!("{:<16}{:>12}{:>10}{:>10}", "", "CPU-s/GiB", "x floor", "GiB/s");
-    for (way, costs) in WAYS.iter().zip(&costs) {
-        let cpu = median(costs.iter().map(|(cpu, _)| *cpu));
-        let speed = median(costs.iter().map(|(_, speed)| *speed));
-        println!("{:<16}{cpu:>12.3}{:>10.2}{speed:>10.2}", format!("{way:?}"), cpu / floor);
+    println!("{:<16}{:>10}{:>26}{:>8}", "", "CPU-s/GiB", "x floor (min … max)", "GiB/s");
+    for (way, figures) in WAYS.iter().zip(&costs) {
+        let cpu = median(figures.iter().map(|(cpu, _)| *cpu));
+        let speed = median(figures.iter().map(|(_, speed)| *speed));
+        let ratios = || figures.iter().zip(&costs[0]).map(|((cpu, _), (floor, _))| cpu / floor);
+        let (least, most) = (ratios().fold(f64::MAX, f64::min), ratios().fold(0.0, f64::max));
+        let ratio = format!("{:.2} ({least:.2} … {most:.2})", median(ratios()));
+        println!("{:<16}{cpu:>10.3}{ratio:>26}{speed:>8.2}", format!("{way:?}"));
     }
     Ok(())
 }
