@@ -4,8 +4,8 @@
 
 use adit_reality::testing::{Group, Identity, Layout, Sabotage, Script, Suite, TestServer, exchange, opener};
 use adit_reality::{
-    Alert, ClientHandshake, Content, Error, Fault, Fingerprint, Impostor, Misbehaviour, Opened, Options, Progress,
-    PublicKey, ServerName, SystemRandom,
+    Alert, ClientHandshake, Error, Fault, Fingerprint, Impostor, Misbehaviour, Opened, Options, Progress, PublicKey,
+    ServerName, SystemRandom,
 };
 
 fn start(options: &Options) -> ClientHandshake {
@@ -212,21 +212,53 @@ fn impostors_are_left_politely() {
             assert_eq!(server.received().finished, Some(true));
             server.receive(&impostor.browse());
             assert!(server.take_data().starts_with(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
-            server.send(b"an answer");
-            let mut answer = server.take_output();
-            let opened = impostor.opener().open(&mut answer).unwrap();
-            assert!(matches!(opened, Opened::Record { content: Content::Data(b"an answer"), .. }));
+            assert_eq!(server.received().alerts, []);
             server.receive(&impostor.close());
             assert_eq!(server.received().alerts, [Alert::CLOSE_NOTIFY]);
         }
     }
 }
 
+/// SETTINGS, in whatever records, are acknowledged as they come; nothing else of the site's is answered.
+#[test]
+fn impostors_acknowledge_settings() {
+    const SETTINGS: [u8; 15] = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100];
+    const ACK: [u8; 9] = [0, 0, 0, 4, 1, 0, 0, 0, 0];
+    let (mut impostor, mut server) = impostor(Script::default(), Fingerprint::Chrome);
+    server.receive(&impostor.browse());
+    let request = server.take_data();
+    assert!(!request.ends_with(&ACK));
+
+    server.send_ticket(100);
+    server.send(&SETTINGS[..5]);
+    server.send(&[&SETTINGS[5..], &ACK, &[0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 1, 0, 0]].concat());
+    server.send_key_update(true);
+    server.send(&[&[0, 0, 2, 0, 1, 0, 0, 0, 1, 4, 4][..], &SETTINGS].concat());
+    let mut bytes = server.take_output();
+    let (mut held, mut answers) = (Vec::new(), 0);
+    for byte in bytes.drain(..) {
+        held.push(byte);
+        let (consumed, answer) = impostor.listen(&mut held).unwrap();
+        held.drain(..consumed);
+        answers += usize::from(!answer.is_empty());
+        server.receive(&answer);
+    }
+    assert_eq!((held.len(), answers), (0, 3));
+    assert_eq!((server.take_data(), server.received().key_updates), (ACK.repeat(2), 1));
+    server.send_alert(Alert::CLOSE_NOTIFY);
+    assert!(matches!(impostor.listen(&mut server.take_output()), Ok((24, answer)) if answer.is_empty()));
+    server.send_alert(Alert::INTERNAL_ERROR);
+    assert_eq!(impostor.listen(&mut server.take_output()), Err(Error::PeerAlert(Alert::INTERNAL_ERROR)));
+}
+
 #[test]
 fn impostors_without_h2_are_asked_nothing() {
-    let (mut impostor, _) = impostor(Script { site_chooses_h2: false, ..Script::default() }, Fingerprint::Chrome);
+    let (mut impostor, mut server) =
+        impostor(Script { site_chooses_h2: false, ..Script::default() }, Fingerprint::Chrome);
     assert!(!impostor.chose_h2());
     assert!(impostor.browse().is_empty());
+    server.send(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    assert!(matches!(impostor.listen(&mut server.take_output()), Ok((31, answer)) if answer.is_empty()));
 }
 
 /// A site that uses ALPS and asks for a client certificate gets the answers of a browser.

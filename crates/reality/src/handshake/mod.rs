@@ -55,7 +55,7 @@ pub enum Progress {
     },
     /// A TLS server that is not ours. Send [`ClientHandshake::take_output`], then leave through `impostor`.
     NotReality {
-        /// Bytes of `received` that were used; what follows belongs to [`Impostor::opener`].
+        /// Bytes of `received` that were used; what follows belongs to [`Impostor::listen`].
         consumed: usize,
         /// The way out.
         impostor: Box<Impostor>,

@@ -100,7 +100,7 @@ impl Encrypter {
     }
 
     /// RFC 8446 §4.6.3: the message goes out under the old key, everything after it under the new one.
-    fn key_update(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+    pub(crate) fn key_update(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         let mut message = Vec::with_capacity(5);
         put_message(&mut message, 24, |body| body.push(0));
         self.seal(kind::HANDSHAKE, &message, out)?;
