@@ -130,3 +130,109 @@ fn linger() -> Duration {
 
 const LONGEST: Duration = Duration::from_secs(15);
 const MOST: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use adit_reality::Alert;
+    use adit_reality::testing::{Identity, Sabotage, Script, TestServer};
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::vless::testing::Memory;
+
+    /// Runs a server until the client has gone; returns it with the moments of its answers' end.
+    async fn serve(mut socket: DuplexStream, mut server: TestServer) -> TestServer {
+        let mut bytes = vec![0; 4096];
+        while let Ok(n @ 1..) = socket.read(&mut bytes).await {
+            server.receive(&bytes[..n]);
+            if socket.write_all(&server.take_output()).await.is_err() {
+                break;
+            }
+        }
+        server
+    }
+
+    async fn meet(options: &Options, server: TestServer) -> (Result<Proven, Unproven>, Farewells, Task<TestServer>) {
+        let (ours, theirs) = duplex(100_000);
+        let server = Task::spawn("server", serve(theirs, server));
+        let farewells = Farewells::default();
+        let met = shake_hands(Box::new(Memory(ours)), options, &farewells).await;
+        (met, farewells, server)
+    }
+
+    /// F-F1: a peer that does not know us gets a browser's visit and a clean close, after seconds, and nothing else.
+    #[tokio::test(start_paused = true)]
+    async fn a_stranger_is_left_as_a_browser_would() {
+        for h2 in [true, false] {
+            let mut options = Identity::new(1).options();
+            options.short_id = "ff".parse().unwrap();
+            let script = Script { site_chooses_h2: h2, ..Script::default() };
+            let start = Instant::now();
+            let (met, farewells, server) = meet(&options, TestServer::new(Identity::new(1), script)).await;
+            let Err(Unproven::Stranger(why)) = met else { panic!("a stranger") };
+            assert!(why.contains("short-id"), "{why}");
+            assert_eq!(start.elapsed(), Duration::ZERO, "the caller does not wait for the farewell");
+            let server = server.join().await.unwrap();
+            assert!((5..15).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+            let received = server.received();
+            assert_eq!((received.finished, &received.alerts[..]), (Some(true), &[Alert::CLOSE_NOTIFY][..]));
+            assert_eq!(received.data.starts_with(b"PRI * HTTP/2.0"), h2);
+            assert_eq!(received.data.is_empty(), !h2);
+            drop(farewells);
+        }
+    }
+
+    /// F-F2: whatever is wrong is an error at once, with the alert that belongs to it.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_wrong_is_refused_with_its_alert() {
+        for (wrong, alert, stranger) in [
+            (Sabotage::BadCertificateVerify, Some(Alert::DECRYPT_ERROR), false),
+            (Sabotage::BadFinished, Some(Alert::DECRYPT_ERROR), false),
+            (Sabotage::AlertInFlight(Alert::HANDSHAKE_FAILURE), None, false),
+            (Sabotage::Tls12, Some(Alert::PROTOCOL_VERSION), true),
+            (Sabotage::HelloRetry, Some(Alert::HANDSHAKE_FAILURE), true),
+            (Sabotage::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()), None, true),
+            (Sabotage::Raw(b"\x15\x03\x03\x00\x02\x02\x28".to_vec()), None, true),
+        ] {
+            let script = Script { sabotage: Some(wrong.clone()), ..Script::default() };
+            let server = TestServer::new(Identity::new(1), script);
+            let (met, _farewells, server) = meet(&Identity::new(1).options(), server).await;
+            match met {
+                Err(Unproven::Stranger(_)) => assert!(stranger, "{wrong:?}"),
+                Err(Unproven::Failed(DialError::Protocol(_))) => assert!(!stranger, "{wrong:?}"),
+                _ => panic!("{wrong:?}"),
+            }
+            let server = server.join().await.unwrap();
+            assert_eq!(server.received().alerts, Vec::from_iter(alert), "{wrong:?}");
+            assert!(server.received().data.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_in_the_middle_is_an_error() {
+        let (ours, mut theirs) = duplex(100_000);
+        let server = async move {
+            let mut hello = vec![0; 100];
+            theirs.read_exact(&mut hello).await.unwrap();
+            theirs.write_all(&[22, 3, 3, 0, 80]).await.unwrap();
+        };
+        let options = Identity::new(1).options();
+        let farewells = Farewells::default();
+        let (met, ()) = tokio::join!(shake_hands(Box::new(Memory(ours)), &options, &farewells), server);
+        let Err(Unproven::Failed(DialError::Protocol(why))) = met else { panic!("an error") };
+        assert!(why.contains("closed"), "{why}");
+    }
+
+    /// Empty records that imitate tickets come with the server's Finished; they belong to the opener.
+    #[tokio::test]
+    async fn what_comes_behind_the_handshake_is_kept() {
+        let script = Script { empty_records: vec![10, 200], ..Script::default() };
+        let (met, _farewells, server) =
+            meet(&Identity::new(1).options(), TestServer::new(Identity::new(1), script)).await;
+        let Ok(proven) = met else { panic!("our server") };
+        assert!(!proven.received.is_empty());
+        drop(proven);
+        assert_eq!(server.join().await.unwrap().received().finished, Some(true));
+    }
+}

@@ -5,6 +5,8 @@
 //! only to derive new ones (`rustls::kernel`, made for TLS in the kernel, which has the same need).
 
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;
@@ -53,11 +55,13 @@ impl Connector {
         let mut tls =
             UnbufferedClientConnection::new(Arc::clone(&self.config), self.server_name.clone()).map_err(invalid)?;
         let (mut received, mut output) = (Vec::new(), Vec::new());
+        // What rustls has been shown of `received`: whole records, one more at a time, because what follows the last one
+        // of the handshake is not for rustls.
+        let mut shown = 0;
         loop {
-            // One record at a time: what follows the last one of the handshake is not for rustls.
-            let record = first_record(&received);
+            let window = shown + whole_record(received.get(shown..).unwrap_or_default());
             let UnbufferedStatus { discard, state } =
-                tls.process_tls_records(received.get_mut(..record).unwrap_or_default());
+                tls.process_tls_records(received.get_mut(..window).unwrap_or_default());
             let step = match state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
                     encode(&mut output, |room| data.encode(room))?;
@@ -67,27 +71,37 @@ impl Connector {
                     data.done();
                     Step::Send
                 }
-                Ok(ConnectionState::BlockedHandshake) if discard == 0 => Step::Receive,
-                Ok(ConnectionState::BlockedHandshake) => Step::Again,
+                Ok(ConnectionState::BlockedHandshake) => Step::Receive,
                 Ok(ConnectionState::WriteTraffic(_)) => Step::Done,
                 Ok(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
-                Err(error) => {
-                    say_goodbye(&mut tls, io, output).await;
-                    return Err(invalid(error));
-                }
+                Err(error) => Step::Fail(error),
             };
             received.drain(..discard);
+            shown = window.saturating_sub(discard);
             match step {
                 Step::Again => {}
                 Step::Send => {
                     io.write_all(&output).await?;
                     output.clear();
                 }
-                Step::Receive if io.read_buf(&mut received).await? == 0 => {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
+                Step::Receive => {
+                    while whole_record(received.get(shown..).unwrap_or_default()) == 0 {
+                        received.reserve(ROOM);
+                        if io.read_buf(&mut received).await? == 0 {
+                            return Err(io::ErrorKind::UnexpectedEof.into());
+                        }
+                    }
                 }
-                Step::Receive => {}
                 Step::Done => break,
+                Step::Fail(error) => {
+                    let shown = received.get_mut(..shown).unwrap_or_default();
+                    if let Ok(ConnectionState::EncodeTlsData(mut alert)) = tls.process_tls_records(shown).state {
+                        encode(&mut output, |room| alert.encode(room))?;
+                    }
+                    // The connection is lost whether it arrives or not.
+                    let _ = io.write_all(&output).await;
+                    return Err(invalid(error));
+                }
             }
         }
         if tls.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
@@ -112,23 +126,20 @@ enum Step {
     Send,
     Receive,
     Done,
+    Fail(rustls::Error),
 }
 
-/// Sends the alert that rustls has prepared. The connection is lost whether it arrives or not.
-async fn say_goodbye<S: Stream>(tls: &mut UnbufferedClientConnection, io: &mut S, mut output: Vec<u8>) {
-    while let Ok(ConnectionState::EncodeTlsData(mut data)) = tls.process_tls_records(&mut []).state {
-        if encode(&mut output, |room| data.encode(room)).is_err() {
-            return;
-        }
-    }
-    let _ = io.write_all(&output).await;
-}
+/// Most answers of a server fit.
+const ROOM: usize = 8 * 1024;
 
-/// The length of the record at the front, or of what there is of it.
-fn first_record(bytes: &[u8]) -> usize {
+/// The length of the record at the front; 0 while it is not all there.
+fn whole_record(bytes: &[u8]) -> usize {
     match bytes.first_chunk() {
-        Some(&[_, _, _, high, low]) => bytes.len().min(5 + usize::from(u16::from_be_bytes([high, low]))),
-        None => bytes.len(),
+        Some(&[_, _, _, high, low]) => {
+            let length = 5 + usize::from(u16::from_be_bytes([high, low]));
+            if bytes.len() < length { 0 } else { length }
+        }
+        None => 0,
     }
 }
 
