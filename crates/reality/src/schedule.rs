@@ -101,6 +101,11 @@ impl TrafficSecret {
         Self::derive(self.suite, &self.prk(), b"traffic upd", &[])
     }
 
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.suite.hash().len()]
+    }
+
     fn prk(&self) -> hkdf::Prk {
         let hash = self.suite.hash();
         hkdf::Prk::new_less_safe(hash.hkdf(), &self.bytes[..hash.len()])
@@ -150,12 +155,6 @@ mod tests {
     use super::*;
     use crate::vectors::hex;
 
-    impl TrafficSecret {
-        fn shown(&self) -> &[u8] {
-            &self.bytes[..self.suite.hash().len()]
-        }
-    }
-
     fn key_and_iv(secret: &TrafficSecret) -> (Vec<u8>, Vec<u8>) {
         let (mut key, mut iv) = (vec![0; secret.suite.aead().key_len()], vec![0; 12]);
         expand_label(&secret.prk(), b"key", &[], &mut key).unwrap();
@@ -169,16 +168,16 @@ mod tests {
         let shared = hex("8bd4054fb55b9d63fdfbacf9f04b9f0d35e6d63f537563efd46272900f89492d");
         let hellos = hex("860c06edc07858ee8e78f0e7428c58edd6b43f2ca3e6e95f02ed063cf0e1cad8");
         let secrets = HandshakeSecrets::new(Suite::Aes128GcmSha256, &shared, &hellos).unwrap();
-        assert_eq!(secrets.client.shown(), hex("b3eddb126e067f35a780b3abf45e2d8f3b1a950738f52e9600746a0e27a55a21"));
-        assert_eq!(secrets.server.shown(), hex("b67b7d690cc16c4e75e54213cb2d37b4e9c912bcded9105d42befd59d391ad38"));
+        assert_eq!(secrets.client.bytes(), hex("b3eddb126e067f35a780b3abf45e2d8f3b1a950738f52e9600746a0e27a55a21"));
+        assert_eq!(secrets.server.bytes(), hex("b67b7d690cc16c4e75e54213cb2d37b4e9c912bcded9105d42befd59d391ad38"));
         let (key, iv) = key_and_iv(&secrets.server);
         assert_eq!(key, hex("3fce516009c21727d0f2e4e86ee403bc"));
         assert_eq!(iv, hex("5d313eb2671276ee13000b30"));
 
         let flight = hex("9608102a0f1ccc6db6250b7b7e417b1a000eaada3daae4777a7686c9ff83df13");
         let application = secrets.master.application(&flight).unwrap();
-        assert_eq!(application.client.shown(), hex("9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5"));
-        assert_eq!(application.server.shown(), hex("a11af9f05531f856ad47116b45a950328204b4f44bfb6b3a4b4f1f3fcb631643"));
+        assert_eq!(application.client.bytes(), hex("9e40646ce79a7f9dc05af8889bce6552875afa0b06df0087f792ebb7c17504a5"));
+        assert_eq!(application.server.bytes(), hex("a11af9f05531f856ad47116b45a950328204b4f44bfb6b3a4b4f1f3fcb631643"));
         let (key, iv) = key_and_iv(&application.client);
         assert_eq!(key, hex("17422dda596ed5d9acd890e3c63f5051"));
         assert_eq!(iv, hex("5b78923dee08579033e523d9"));
@@ -198,8 +197,8 @@ mod tests {
                           ae184501972f8d30c4a3e4a3693d0ef0");
         let server = hex("23323da031634b241dd37d61032b62a4f450584d1f7f47983ba2f7cc0cdcc39a
                           68f481f2b019f9403a3051908a5d1622");
-        assert_eq!(secrets.client.shown(), client);
-        assert_eq!(secrets.server.shown(), server);
+        assert_eq!(secrets.client.bytes(), client);
+        assert_eq!(secrets.server.bytes(), server);
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod script;
 mod server;
 
 pub use hello::Hello;
-pub use script::{Claim, Group, Identity, Layout, Policy, Received, Sabotage, Script, Suite};
+pub use script::{Claim, Group, Identity, Layout, Policy, Received, Sabotage, Script, Secrets, Suite};
 pub use server::TestServer;
 
 use crate::certificate::Leaf;

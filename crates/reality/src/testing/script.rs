@@ -44,11 +44,15 @@ impl Identity {
         let public = PublicKey(private.compute_public_key().unwrap().as_ref().try_into().unwrap());
         let name = self.server_name.clone().map_or(ServerName::Ip, ServerName::Dns);
         let mut options = Options::new(name, public, self.short_id);
-        options.mldsa65_verify = self.ml_dsa().map(|pair| {
-            let key: Box<[u8]> = pair.public_key().as_ref().into();
-            MlDsaKey::new(key.try_into().unwrap())
-        });
+        let ml_dsa = self.ml_dsa_key().map(|key| key.into_boxed_slice().try_into().unwrap());
+        options.mldsa65_verify = ml_dsa.map(MlDsaKey::new);
         options
+    }
+
+    /// The ML-DSA-65 key it signs with, if it does.
+    #[must_use]
+    pub fn ml_dsa_key(&self) -> Option<Vec<u8>> {
+        self.ml_dsa().map(|pair| pair.public_key().as_ref().to_vec())
     }
 
     pub(super) fn ml_dsa(&self) -> Option<PqdsaKeyPair> {
@@ -71,6 +75,8 @@ pub struct Script {
     pub change_cipher_specs: usize,
     /// Empty application records straight behind Finished: the padding in each.
     pub empty_records: Vec<usize>,
+    /// The "target" puts supported_groups into its ServerHello, where it does not belong. Some do.
+    pub misplaced_extension: bool,
     /// What a site does when it is asked for by a hello that is not accepted.
     pub site_chooses_h2: bool,
     /// The site also asks for a client certificate and uses ALPS.
@@ -88,6 +94,7 @@ impl Default for Script {
             policy: Policy::default(),
             change_cipher_specs: 1,
             empty_records: Vec::new(),
+            misplaced_extension: true,
             site_chooses_h2: true,
             site_is_curious: false,
             sabotage: None,
@@ -224,4 +231,17 @@ pub struct Received {
     pub finished: Option<bool>,
     /// Whether it answered ALPS or a certificate request.
     pub extra_messages: Vec<u8>,
+}
+
+/// What the keys of a connection grow from, each as long as the suite's hash.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secrets {
+    /// client_handshake_traffic_secret.
+    pub client_handshake: Vec<u8>,
+    /// server_handshake_traffic_secret.
+    pub server_handshake: Vec<u8>,
+    /// client_application_traffic_secret_0.
+    pub client_application: Vec<u8>,
+    /// server_application_traffic_secret_0.
+    pub server_application: Vec<u8>,
 }

@@ -7,7 +7,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 
 use super::super::certificate;
 use super::super::hello::Hello;
-use super::super::script::{Group, Layout, Sabotage};
+use super::super::script::{Group, Layout, Sabotage, Secrets};
 use super::{Keys, TestServer, Waiting};
 use crate::auth::AuthKey;
 use crate::record::{Decrypter, Encrypter, kind};
@@ -57,8 +57,9 @@ impl TestServer {
                 (_, Suite::Aes256GcmSha384) => 0x1302,
                 (_, Suite::ChaCha20Poly1305Sha256) => 0x1303,
             };
-            // Some targets put supported_groups where it does not belong; REALITY passes it on.
-            server_hello(out, &[3; 32], session_id, id, &[(10, &[0, 2, 0, 0x1d]), (51, &share), (43, &[3, 4])]);
+            let extensions: &[(u16, &[u8])] = &[(10, &[0, 2, 0, 0x1d]), (51, &share), (43, &[3, 4])];
+            let skip = usize::from(!self.script.misplaced_extension);
+            server_hello(out, &[3; 32], session_id, id, &extensions[skip..]);
         });
         self.in_the_clear(&answer);
         for _ in 0..self.script.change_cipher_specs {
@@ -70,6 +71,7 @@ impl TestServer {
         transcript.add(&answer);
         let secrets = HandshakeSecrets::new(suite, &shared, transcript.current().as_ref()).unwrap();
         let finished = (secrets.server.finished_key().unwrap(), secrets.client.finished_key().unwrap());
+        let handshake = [secrets.client.bytes().to_vec(), secrets.server.bytes().to_vec()];
         let read = Decrypter::new(secrets.client).unwrap();
         let mut write = Encrypter::new(secrets.server).unwrap();
         if let Some(Sabotage::AlertInFlight(alert)) = sabotage {
@@ -80,7 +82,7 @@ impl TestServer {
             _ => self.messages([message, &answer], auth, &mut transcript, &finished.0),
         };
         self.spread(&messages, &mut write);
-        self.change_keys(read, transcript, finished.1, &secrets.master);
+        self.change_keys(read, transcript, finished.1, &secrets.master, handshake);
     }
 
     /// EncryptedExtensions to Finished.
@@ -192,8 +194,21 @@ impl TestServer {
         }
     }
 
-    fn change_keys(&mut self, read: Decrypter, transcript: Transcript, finished: hmac::Key, master: &MasterSecret) {
+    fn change_keys(
+        &mut self,
+        read: Decrypter,
+        transcript: Transcript,
+        finished: hmac::Key,
+        master: &MasterSecret,
+        [client_handshake, server_handshake]: [Vec<u8>; 2],
+    ) {
         let secrets = master.application(transcript.current().as_ref()).unwrap();
+        self.secrets = Some(Secrets {
+            client_handshake,
+            server_handshake,
+            client_application: secrets.client.bytes().to_vec(),
+            server_application: secrets.server.bytes().to_vec(),
+        });
         let write = Encrypter::new(secrets.server).unwrap();
         let waiting = Some(Waiting { transcript, finished, application: secrets.client });
         self.keys = Some(Keys { read, write, waiting });

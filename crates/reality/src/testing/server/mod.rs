@@ -7,7 +7,7 @@ use aws_lc_rs::agreement::{PrivateKey, X25519};
 use aws_lc_rs::hmac;
 
 use super::hello::Hello;
-use super::script::{Claim, Identity, Received, Sabotage, Script};
+use super::script::{Claim, Identity, Received, Sabotage, Script, Secrets};
 use crate::auth::{AuthKey, SESSION_ID};
 use crate::error::Alert;
 use crate::options::{ClientVersion, ShortId};
@@ -27,6 +27,7 @@ pub struct TestServer {
     received: Received,
     claim: Option<Claim>,
     hello: Option<Vec<u8>>,
+    secrets: Option<Secrets>,
 }
 
 struct Keys {
@@ -55,6 +56,7 @@ impl TestServer {
             received: Received::default(),
             claim: None,
             hello: None,
+            secrets: None,
         }
     }
 
@@ -114,6 +116,12 @@ impl TestServer {
     #[must_use]
     pub fn hello(&self) -> Option<&[u8]> {
         self.hello.as_deref()
+    }
+
+    /// The connection's secrets, once it has answered.
+    #[must_use]
+    pub const fn secrets(&self) -> Option<&Secrets> {
+        self.secrets.as_ref()
     }
 
     /// Sends application data.
