@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use adit_net::{BoxStream, DialError, Stream};
+use rustls::ClientConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ProtocolVersion};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -142,18 +142,6 @@ impl ClientCertificate {
 /// ends the stream below for writing; reading goes on.
 pub(crate) struct TlsStream<S = BoxStream>(tokio_rustls::client::TlsStream<S>);
 
-impl<S> TlsStream<S> {
-    /// The version that was negotiated.
-    pub(crate) fn version(&self) -> Option<ProtocolVersion> {
-        self.0.get_ref().1.protocol_version()
-    }
-
-    /// The stream below. Its bytes are TLS records; rustls may have read further than what it has returned.
-    pub(crate) fn below(&mut self) -> &mut S {
-        self.0.get_mut().0
-    }
-}
-
 impl<S: Stream> AsyncRead for TlsStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
@@ -188,7 +176,7 @@ impl<S: Stream> AsyncWrite for TlsStream<S> {
 
 impl<S: Stream> Stream for TlsStream<S> {
     fn abort(&mut self) {
-        self.below().abort();
+        self.0.get_mut().0.abort();
     }
 }
 

@@ -42,13 +42,17 @@ fn distinct<'a>(outbounds: &'a [Outbound], groups: &'a [Group]) -> Result<HashSe
     Ok(names)
 }
 
-/// Takes away, again and again, the groups that contain no group that is left. What stays is in a loop or leads to one.
+/// Takes away, again and again, the groups that contain no group that is left and those that no group that is left
+/// contains. What stays is in a loop, or between two.
 fn group_loops(groups: &[Group]) -> Result<(), BookError> {
     let mut left: Vec<&Group> = groups.iter().collect();
     loop {
         let names: HashSet<&Tag> = left.iter().map(|group| &group.name).collect();
+        let contained: HashSet<&Tag> = left.iter().flat_map(|group| &group.members).collect();
         let before = left.len();
-        left.retain(|group| group.members.iter().any(|member| names.contains(member)));
+        left.retain(|group| {
+            contained.contains(&group.name) && group.members.iter().any(|member| names.contains(member))
+        });
         if left.is_empty() {
             return Ok(());
         }

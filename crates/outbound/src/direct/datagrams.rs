@@ -11,7 +11,6 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use adit_net::{Datagrams, DialError, Domain, Host, RecvDatagram, SendDatagram, Target, Task, to_family_of, unmapped};
-use bytes::Bytes;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use tokio::io::ReadBuf;
@@ -19,6 +18,7 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::connector::{Connector, forbidden};
+use crate::options::IpVersion;
 
 /// How long a flow remembers the addresses of a name, or that it has none.
 const REMEMBER: Duration = Duration::from_secs(60);
@@ -29,9 +29,11 @@ const LOOK_UP: Duration = Duration::from_secs(5);
 /// Names that one flow knows or asks for at once.
 const NAMES: usize = 16;
 
-/// Datagrams that wait for one name, and their bytes.
+/// Datagrams that wait for one name.
 const WAITING: usize = 8;
-const WAITING_BYTES: usize = 16 * 1024;
+
+/// Bytes of datagrams that wait for any name of one flow: the largest datagram fits.
+const WAITING_BYTES: usize = 64 * 1024;
 
 /// Receive errors in a row after which a socket counts as dead.
 const ERRORS: usize = 16;
@@ -61,6 +63,11 @@ async fn look_up(connector: &Connector, host: &Host, known: Option<IpAddr>) -> R
     let mut addresses = timeout(LOOK_UP, connector.addresses(host, known))
         .await
         .unwrap_or_else(|_| Err(DialError::TimedOut(format!("look up {host}"))))?;
+    if connector.ip_version == IpVersion::Dual {
+        // Nothing tells a datagram's silent loss from a slow answer, so families cannot be raced. Mihomo's order: a dead
+        // IPv6 route is the more common fault.
+        addresses.sort_by_key(IpAddr::is_ipv6);
+    }
     let denied = addresses.iter().find_map(|ip| Some(format!("{ip} {}", forbidden(*ip)?)));
     addresses.retain(|ip| forbidden(*ip).is_none());
     match denied {
@@ -105,10 +112,11 @@ impl Outlet {
     }
 }
 
+/// Nothing leads to that address from here. EINVAL: a link-local address without an interface.
 fn no_route(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
-        Some(Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL)
+        Some(Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL | Errno::INVAL)
     )
 }
 
@@ -155,14 +163,13 @@ impl SendDatagram for Sender {
             Some(State::Known { addresses, .. }) => {
                 return self.outlet.send(addresses, to.port, |socket, to| socket.poll_send_to(cx, payload, to));
             }
-            Some(State::Asked { waiting, .. }) => waiting.push(payload, to.port),
+            Some(State::Asked { .. }) => {}
             None => {
-                let mut waiting = Waiting::default();
-                waiting.push(payload, to.port);
                 let answer = self.ask(name.clone());
-                names.insert(name.clone(), State::Asked { waiting, _answer: answer });
+                names.insert(name.clone(), State::Asked { waiting: Vec::new(), _answer: answer });
             }
         }
+        names.wait(name, payload, to.port);
         Poll::Ready(Ok(()))
     }
 }
@@ -183,7 +190,7 @@ impl Sender {
                 return;
             };
             let mut names = names.lock();
-            for (payload, port) in names.take_waiting(&name).datagrams {
+            for Waiting { payload, port } in names.take_waiting(&name) {
                 // Never waits, because the flow's task may already: a full socket drops the datagram.
                 let _ = outlet.send(&mut addresses, port, |socket, to| Poll::Ready(socket.try_send_to(&payload, to)));
             }
@@ -198,7 +205,7 @@ struct Names(VecDeque<(Domain, State)>);
 
 enum State {
     /// A look-up is under way; it ends with this.
-    Asked { waiting: Waiting, _answer: Task<()> },
+    Asked { waiting: Vec<Waiting>, _answer: Task<()> },
     /// The answer; no address if there was none.
     Known { addresses: Vec<IpAddr>, until: Instant },
 }
@@ -228,27 +235,94 @@ impl Names {
         self.0.push_back((name, state));
     }
 
-    fn take_waiting(&mut self, name: &Domain) -> Waiting {
+    /// Keeps a copy of a datagram until `name` is known, or drops it when there is no room.
+    fn wait(&mut self, name: &Domain, payload: &[u8], port: u16) {
+        let waiting = self.0.iter().map(|(_, state)| match state {
+            State::Asked { waiting, .. } => waiting.iter().map(|datagram| datagram.payload.len()).sum(),
+            State::Known { .. } => 0,
+        });
+        let bytes: usize = waiting.sum();
+        if let Some(State::Asked { waiting, .. }) = self.find(name)
+            && waiting.len() < WAITING
+            && bytes.saturating_add(payload.len()) <= WAITING_BYTES
+        {
+            waiting.push(Waiting { payload: payload.into(), port });
+        }
+    }
+
+    fn take_waiting(&mut self, name: &Domain) -> Vec<Waiting> {
         match self.find(name) {
             Some(State::Asked { waiting, .. }) => std::mem::take(waiting),
-            _ => Waiting::default(),
+            _ => Vec::new(),
         }
     }
 }
 
-#[derive(Default)]
+/// A datagram for a name that is being looked up.
 struct Waiting {
-    datagrams: Vec<(Bytes, u16)>,
-    bytes: usize,
+    payload: Box<[u8]>,
+    port: u16,
 }
 
-impl Waiting {
-    /// Keeps a copy, or drops the datagram when there is no room.
-    fn push(&mut self, payload: &[u8], port: u16) {
-        let bytes = self.bytes.saturating_add(payload.len());
-        if self.datagrams.len() < WAITING && bytes <= WAITING_BYTES {
-            self.datagrams.push((Bytes::copy_from_slice(payload), port));
-            self.bytes = bytes;
+#[cfg(test)]
+mod tests {
+    use adit_net::{SocketOptions, SystemResolver};
+    use socket2::SockRef;
+
+    use super::*;
+
+    fn connector(mark: u32) -> Connector {
+        let socket = SocketOptions { mark, ..SocketOptions::default() };
+        Connector { socket, ip_version: IpVersion::Dual, resolver: Arc::new(SystemResolver) }
+    }
+
+    /// F-B13
+    #[tokio::test]
+    async fn the_socket_carries_the_mark_or_is_not_made() {
+        match Outlet::open(&connector(0x2a)) {
+            Ok(outlet) => assert_eq!(SockRef::from(&outlet.socket).mark().unwrap(), 0x2a),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied),
         }
+    }
+
+    /// F-H8: only what is wrong with the socket itself ends a flow.
+    #[test]
+    fn a_lost_interface_ends_the_flow_and_a_lost_datagram_does_not() {
+        for (errno, dead) in [
+            (Errno::NODEV, true),
+            (Errno::NXIO, true),
+            (Errno::CONNREFUSED, false),
+            (Errno::ACCESS, false),
+            (Errno::PERM, false),
+            (Errno::MSGSIZE, false),
+            (Errno::NETUNREACH, false),
+            (Errno::NETDOWN, false),
+            (Errno::NOBUFS, false),
+        ] {
+            assert_eq!(is_dead(&errno.into()), dead, "{errno:?}");
+        }
+    }
+
+    /// F-B17: what one flow may hold back is bounded, in datagrams, bytes and names.
+    #[tokio::test]
+    async fn what_waits_for_names_is_bounded() {
+        let mut names = Names::default();
+        for n in 0..NAMES + 5 {
+            let name = Domain::new(&format!("n{n}.test")).unwrap();
+            let answer = Task::spawn("never", std::future::pending());
+            names.insert(name.clone(), State::Asked { waiting: Vec::new(), _answer: answer });
+            for _ in 0..WAITING + 5 {
+                names.wait(&name, &[0; 1000], 9);
+            }
+            assert!(names.find(&name).is_some(), "the newest name is kept");
+        }
+        assert_eq!(names.0.len(), NAMES);
+        let mut bytes = 0;
+        for n in 5..NAMES + 5 {
+            let waiting = names.take_waiting(&Domain::new(&format!("n{n}.test")).unwrap());
+            assert!(waiting.len() <= WAITING);
+            bytes += waiting.iter().map(|datagram| datagram.payload.len()).sum::<usize>();
+        }
+        assert!(bytes > WAITING_BYTES / 2 && bytes <= WAITING_BYTES, "{bytes}");
     }
 }

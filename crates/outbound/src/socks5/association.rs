@@ -57,12 +57,12 @@ impl Receiver {
 
 impl RecvDatagram for Receiver {
     fn poll_recv(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Target>> {
-        if let Poll::Ready(ended) = self.poll_ended(cx) {
-            return Poll::Ready(Err(ended));
-        }
         let start = buf.filled().len();
         for _ in 0..SKIPPED {
-            let from = ready!(self.outer.poll_recv(cx, buf))?;
+            // What arrived before the end counts.
+            let Poll::Ready(from) = self.outer.poll_recv(cx, buf)? else {
+                return self.poll_ended(cx).map(Err);
+            };
             if self.is_relay(&from)
                 && let Some(source) = unwrap(buf, start)
             {

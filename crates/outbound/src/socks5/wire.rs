@@ -238,7 +238,10 @@ mod tests {
         let bound = |host: Option<&str>, port| Reply::Succeeded(Bound { host: host.map(|h| h.parse().unwrap()), port });
         vec![
             (vec![5, 0, 0, 1, 192, 0, 2, 1, 0x1f, 0x90], bound(Some("192.0.2.1"), 8080)),
-            ([&[5, 0, 0, 4][..], &[0x20; 16], &[0, 53]].concat(), bound(Some("2020:2020:2020:2020:2020:2020:2020:2020"), 53)),
+            (
+                [&[5, 0, 0, 4][..], &[0x20; 16], &[0, 53]].concat(),
+                bound(Some("2020:2020:2020:2020:2020:2020:2020:2020"), 53),
+            ),
             ([&[5, 0, 0, 3, 10][..], b"relay.test", &[1, 0]].concat(), bound(Some("relay.test"), 256)),
             ([&[5, 0, 0, 3, 7][..], b"1.2.3.4", &[1, 0]].concat(), bound(Some("1.2.3.4"), 256)),
             (vec![5, 0, 0, 3, 0, 0, 0], bound(None, 0)),

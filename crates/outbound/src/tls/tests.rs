@@ -6,7 +6,7 @@ use adit_net::{Secret, Task};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{HandshakeKind, RootCertStore, ServerConfig};
+use rustls::{HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -206,7 +206,7 @@ async fn sessions_are_resumed() {
     let connector = TlsConnector::new(&options(Verify::Off)).unwrap();
     for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
         let mut stream = connect(&connector, at).await.unwrap();
-        assert_eq!(stream.version(), Some(ProtocolVersion::TLSv1_3));
+        assert_eq!(stream.0.get_ref().1.protocol_version(), Some(ProtocolVersion::TLSv1_3));
         stream.read_to_string(&mut String::new()).await.unwrap();
         assert_eq!(stream.0.get_ref().1.handshake_kind(), Some(kind));
     }
