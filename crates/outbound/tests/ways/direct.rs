@@ -81,7 +81,8 @@ async fn an_unreachable_family_costs_nothing() {
 async fn silence_has_a_limit() {
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let _hole = BlackHole::at("127.0.0.1", port);
-    let silent = Names { delay: Duration::from_secs(3600), ..Names::default() };
+    let mut silent = Names::default();
+    silent.delay = Duration::from_secs(3600);
     let book = plain(silent);
     let dialer = book.find("direct").unwrap().dialer;
     tokio::time::pause();
