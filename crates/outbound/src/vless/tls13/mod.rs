@@ -52,82 +52,101 @@ impl Connector {
     /// # Cancel safety
     /// Dropping the future leaves `io` in the middle of a handshake.
     pub(super) async fn connect<S: Stream>(&self, io: &mut S) -> io::Result<Secured> {
-        let mut tls =
+        let tls =
             UnbufferedClientConnection::new(Arc::clone(&self.config), self.server_name.clone()).map_err(invalid)?;
-        let (mut received, mut output) = (Vec::new(), Vec::new());
-        // What rustls has been shown of `received`: whole records, one more at a time, because what follows the last one
-        // of the handshake is not for rustls.
-        let mut shown = 0;
+        let mut handshake = Handshake { tls, received: Vec::new(), shown: 0, output: Vec::new() };
         loop {
-            let window = shown + whole_record(received.get(shown..).unwrap_or_default());
-            let UnbufferedStatus { discard, state } =
-                tls.process_tls_records(received.get_mut(..window).unwrap_or_default());
-            let step = match state {
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    encode(&mut output, |room| data.encode(room))?;
-                    Step::Again
-                }
-                Ok(ConnectionState::TransmitTlsData(data)) => {
-                    data.done();
-                    Step::Send
-                }
-                Ok(ConnectionState::BlockedHandshake) => Step::Receive,
-                Ok(ConnectionState::WriteTraffic(_)) => Step::Done,
-                Ok(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
-                Err(error) => Step::Fail(error),
-            };
-            received.drain(..discard);
-            shown = window.saturating_sub(discard);
-            match step {
-                Step::Again => {}
-                Step::Send => {
-                    io.write_all(&output).await?;
-                    output.clear();
-                }
-                Step::Receive => {
-                    while whole_record(received.get(shown..).unwrap_or_default()) == 0 {
-                        received.reserve(ROOM);
-                        if io.read_buf(&mut received).await? == 0 {
-                            return Err(io::ErrorKind::UnexpectedEof.into());
-                        }
-                    }
-                }
-                Step::Done => break,
-                Step::Fail(error) => {
-                    let shown = received.get_mut(..shown).unwrap_or_default();
-                    if let Ok(ConnectionState::EncodeTlsData(mut alert)) = tls.process_tls_records(shown).state {
-                        encode(&mut output, |room| alert.encode(room))?;
-                    }
-                    // The connection is lost whether it arrives or not.
-                    let _ = io.write_all(&output).await;
-                    return Err(invalid(error));
+            match handshake.step() {
+                Ok(Step::Again) => {}
+                Ok(Step::Receive) => handshake.receive(io).await?,
+                Ok(Step::Done) => break,
+                Err(error) => {
+                    // An alert, if rustls has made one. The connection is lost whether it arrives or not.
+                    let _ = handshake.step();
+                    let _ = io.write_all(&handshake.output).await;
+                    return Err(error);
                 }
             }
         }
-        if tls.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "the server chose TLS 1.2; flow xtls-rprx-vision needs 1.3",
-            ));
-        }
-        let (secrets, kernel) = tls.dangerous_into_kernel_connection().map_err(invalid)?;
-        let kernel = Arc::new(Mutex::new(kernel));
-        received.shrink_to_fit();
-        Ok(Secured {
-            opener: Opener::new(secrets.rx, Arc::clone(&kernel)).map_err(invalid)?,
-            sealer: Sealer::new(secrets.tx, kernel).map_err(invalid)?,
-            received,
-        })
+        io.write_all(&handshake.output).await?;
+        handshake.into_secured()
     }
+}
+
+/// A handshake under way.
+struct Handshake {
+    tls: UnbufferedClientConnection,
+    received: Vec<u8>,
+    /// What rustls has been shown of `received` and wants to see again: whole records, one more at a time, because what
+    /// follows the last one of the handshake is not for rustls.
+    shown: usize,
+    /// To be sent before we wait for the server.
+    output: Vec<u8>,
 }
 
 enum Step {
     Again,
-    Send,
     Receive,
     Done,
-    Fail(rustls::Error),
 }
+
+impl Handshake {
+    fn step(&mut self) -> io::Result<Step> {
+        let shown = self.received.get_mut(..self.shown).unwrap_or_default();
+        let UnbufferedStatus { discard, state } = self.tls.process_tls_records(shown);
+        let step = match state {
+            Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                encode(&mut self.output, |room| data.encode(room)).map(|()| Step::Again)
+            }
+            Ok(ConnectionState::TransmitTlsData(data)) => {
+                data.done();
+                Ok(Step::Again)
+            }
+            Ok(ConnectionState::BlockedHandshake) => Ok(Step::Receive),
+            Ok(ConnectionState::WriteTraffic(_)) => Ok(Step::Done),
+            Ok(_) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Err(error) => Err(invalid(error)),
+        };
+        self.received.drain(..discard);
+        self.shown = self.shown.saturating_sub(discard);
+        step
+    }
+
+    /// Shows one more record, reading it if it is not here.
+    async fn receive<S: Stream>(&mut self, io: &mut S) -> io::Result<()> {
+        loop {
+            match whole_record(self.received.get(self.shown..).unwrap_or_default()) {
+                0 => {}
+                record => {
+                    self.shown += record;
+                    return Ok(());
+                }
+            }
+            io.write_all(&self.output).await?;
+            self.output.clear();
+            self.received.reserve(ROOM);
+            if io.read_buf(&mut self.received).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    fn into_secured(mut self) -> io::Result<Secured> {
+        if self.tls.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, OLD_TLS));
+        }
+        let (secrets, kernel) = self.tls.dangerous_into_kernel_connection().map_err(invalid)?;
+        let kernel = Arc::new(Mutex::new(kernel));
+        self.received.shrink_to_fit();
+        Ok(Secured {
+            opener: Opener::new(secrets.rx, Arc::clone(&kernel)).map_err(invalid)?,
+            sealer: Sealer::new(secrets.tx, kernel).map_err(invalid)?,
+            received: self.received,
+        })
+    }
+}
+
+const OLD_TLS: &str = "the server chose TLS 1.2; flow xtls-rprx-vision needs 1.3";
 
 /// Most answers of a server fit.
 const ROOM: usize = 8 * 1024;
