@@ -1,6 +1,8 @@
 //! A VLESS outbound against a REALITY server that follows a script, over real sockets: what the server sees byte for
 //! byte, and what the relay makes of the streams.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -217,10 +217,12 @@ impl<S: Stream, O: Open, W: Seal> VisionStream<S, O, W> {
 
     /// Queues the alert that belongs to `error`, as the last thing we send.
     fn refuse(&mut self, error: &Error) {
-        let writing = std::mem::replace(&mut self.writing, Writing::Ended);
-        if let (Writing::Padded { mut tls, .. } | Writing::Sealed { mut tls }, Some(alert)) = (writing, error.alert()) {
-            // The connection is lost already.
-            let _ = tls.alert(alert, self.outgoing.end());
+        if let Writing::Padded { tls, .. } | Writing::Sealed { tls } = &mut self.writing {
+            if let Some(alert) = error.alert() {
+                // The connection is lost already.
+                let _ = tls.alert(alert, self.outgoing.end());
+            }
+            self.writing = Writing::Ended;
         }
     }
 
@@ -264,15 +266,11 @@ impl<S: Stream, O: Open, W: Seal> VisionStream<S, O, W> {
     /// Queues the end of our direction: close_notify while sealed, nothing afterwards (spec §5.5, §12.5.10).
     fn finish(&mut self) -> io::Result<()> {
         self.open()?;
-        if matches!(self.writing, Writing::Raw | Writing::Ended) {
-            return Ok(());
+        if let Writing::Padded { tls, .. } | Writing::Sealed { tls } = &mut self.writing {
+            tls.alert(Alert::CLOSE_NOTIFY, self.outgoing.end()).map_err(broken)?;
+            self.writing = Writing::Ended;
         }
-        match std::mem::replace(&mut self.writing, Writing::Ended) {
-            Writing::Padded { mut tls, .. } | Writing::Sealed { mut tls } => {
-                tls.alert(Alert::CLOSE_NOTIFY, self.outgoing.end()).map_err(broken)
-            }
-            Writing::Raw | Writing::Ended => Ok(()),
-        }
+        Ok(())
     }
 }
 
