@@ -59,9 +59,10 @@ pub(super) async fn shake_hands(
                 tracing::debug!(suite = established.negotiated.suite, group = established.negotiated.group, "REALITY");
                 return Ok(Proven { io, opener: established.opener, sealer: established.sealer, received });
             }
-            Ok(Progress::NotReality { impostor, .. }) => {
+            Ok(Progress::NotReality { consumed, impostor }) => {
                 let why = impostor.explanation();
-                farewells.leave(io, *impostor, output);
+                received.drain(..consumed);
+                farewells.leave(io, *impostor, output, received);
                 return Err(Unproven::Stranger(why));
             }
             Err(error) => {
@@ -99,24 +100,38 @@ fn unix_time() -> u32 {
 pub(super) struct Farewells(Mutex<Vec<Task<()>>>);
 
 impl Farewells {
-    /// Sends `output`, our Finished, and leaves in the background. Beyond [`MOST`] at once, just closes.
-    fn leave(&self, io: BoxStream, impostor: Impostor, output: Vec<u8>) {
+    /// Sends `output`, our Finished, and leaves in the background; `received` is what the site has already said after its
+    /// own. Beyond [`MOST`] at once, just closes.
+    fn leave(&self, io: BoxStream, impostor: Impostor, output: Vec<u8>, received: Vec<u8>) {
         let mut under_way = self.0.lock();
         under_way.retain(|task| !task.is_finished());
         if under_way.len() < MOST {
             under_way.push(Task::spawn("leave a stranger", async move {
                 // Whatever happens, it happened to a stranger.
-                let _ = timeout(LONGEST, browse_and_leave(io, impostor, output)).await;
+                let _ = timeout(LONGEST, browse_and_leave(io, impostor, output, received)).await;
             }));
         }
     }
 }
 
-async fn browse_and_leave(mut io: BoxStream, mut impostor: Impostor, output: Vec<u8>) -> std::io::Result<()> {
+async fn browse_and_leave(
+    mut io: BoxStream,
+    mut impostor: Impostor,
+    output: Vec<u8>,
+    mut received: Vec<u8>,
+) -> std::io::Result<()> {
     io.write_all(&output).await?;
     io.write_all(&impostor.browse()).await?;
-    let mut page = vec![0; 4096];
-    let _ = timeout(linger(), async { while io.read(&mut page).await.is_ok_and(|n| n > 0) {} }).await;
+    let reading = async {
+        // Ends with the site, or when there is nothing left to be polite about.
+        while let Ok((consumed, answer)) = impostor.listen(&mut received) {
+            received.drain(..consumed);
+            if io.write_all(&answer).await.is_err() || io.read_buf(&mut received).await.unwrap_or(0) == 0 {
+                break;
+            }
+        }
+    };
+    let _ = timeout(linger(), reading).await;
     io.write_all(&impostor.close()).await?;
     io.shutdown().await
 }
