@@ -69,7 +69,8 @@ fn curl_fetches_through_every_kind_of_proxy() {
                 let file = adit_testkit::Scratch::new("curl");
                 let path = file.path().join("out");
                 let out = path.display().to_string();
-                curl(&["-x", &scene.proxy(scheme), "--cacert", &root(), "-o", &out, "--fail", url]).ok();
+                let ran = curl(&["-x", &scene.proxy(scheme), "--cacert", &root(), "-o", &out, "--fail", url]);
+                assert_eq!(ran.ok(), "", "{scheme} {url}");
                 assert!(data::first(length) == std::fs::read(&path).unwrap(), "{scheme} {url}");
             }
         }
