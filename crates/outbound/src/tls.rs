@@ -175,6 +175,10 @@ impl<S: Stream> AsyncWrite for TlsStream<S> {
 }
 
 impl<S: Stream> Stream for TlsStream<S> {
+    fn socket(&self) -> Option<&tokio::net::TcpStream> {
+        self.0.get_ref().0.socket()
+    }
+
     fn abort(&mut self) {
         self.0.get_mut().0.abort();
     }

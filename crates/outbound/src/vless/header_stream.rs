@@ -119,6 +119,10 @@ impl<S: Stream> Stream for HeaderStream<S> {
         if flushed { self.io.raw_writer() } else { None }
     }
 
+    fn socket(&self) -> Option<&tokio::net::TcpStream> {
+        self.io.socket()
+    }
+
     fn abort(&mut self) {
         self.io.abort();
     }

@@ -353,6 +353,10 @@ impl<S: Stream, O: Open, W: Seal> Stream for VisionStream<S, O, W> {
         if matches!(self.writing, Writing::Raw) && self.outgoing.is_empty() { self.io.raw_writer() } else { None }
     }
 
+    fn socket(&self) -> Option<&TcpStream> {
+        self.io.socket()
+    }
+
     fn abort(&mut self) {
         self.io.abort();
     }
