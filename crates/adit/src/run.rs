@@ -45,12 +45,14 @@ pub(crate) fn run(config: &ConfigArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(plan: Plan) -> anyhow::Result<()> {
-    adit_net::raise_descriptor_limit();
+    if let Err(error) = adit_net::raise_descriptor_limit() {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
     // The first draw seeds the generator, which takes tens of milliseconds: no connection should wait for it.
     tokio::task::spawn_blocking(|| SystemRandom.fill(&mut [0]));
-    let (inbounds, notices, ways) = listen(plan)?;
-    let rules = ways.rules.len();
-    let engine = Arc::new(Engine::new(ways.into_world()?));
+    let inbounds = listen(&plan.inbounds)?;
+    let (rules, notices) = (plan.rules.len(), plan.notices.clone());
+    let engine = Arc::new(Engine::new(Ways::of(plan).into_world()?));
     announce(&inbounds, rules, &notices);
 
     let shutdown = Shutdown::new();
@@ -111,17 +113,16 @@ impl Ways {
 }
 
 /// Binds every listener, so that an address in use ends the start instead of a client's patience.
-fn listen(plan: Plan) -> anyhow::Result<(Vec<(Kind, Inbound)>, Vec<String>, Ways)> {
+fn listen(plans: &[InboundPlan]) -> anyhow::Result<Vec<(Kind, Inbound)>> {
     let mut bound = Vec::new();
-    for inbound in &plan.inbounds {
+    for inbound in plans {
         match Inbound::bind(inbound.options.clone()) {
             Ok(bound_inbound) => bound.push((inbound.options.kind, bound_inbound)),
             Err(error) if inbound.optional => tracing::debug!(%error, "an optional listener is missing"),
             Err(error) => return Err(error).with_context(|| format!("listener {}", inbound.options.name)),
         }
     }
-    let notices = plan.notices.clone();
-    Ok((bound, notices, Ways::of(plan)))
+    Ok(bound)
 }
 
 /// What a listener prescribes for its own clients, if anything.

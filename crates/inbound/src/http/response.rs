@@ -62,15 +62,16 @@ impl From<BadField> for BadResponse {
 /// # Errors
 /// See [`BadResponse`].
 pub fn read(input: &[u8], to_head: bool) -> Result<Option<(Response, usize)>, BadResponse> {
-    if find_end(input, 0).is_none() {
+    // Nothing behind the first empty line is looked at: what a head is must not depend on what has arrived with it.
+    let Some(head) = find_end(input, 0).and_then(|end| input.get(..end)) else {
         return if input.len() >= MAX_HEAD { Err(BadResponse::TooLarge) } else { Ok(None) };
-    }
+    };
     let mut room = [httparse::EMPTY_HEADER; MAX_LINES];
     let mut parsed = httparse::Response::new(&mut room);
     // RFC 9112 §5.1: a proxy removes such spaces from a response.
     let mut lenient = httparse::ParserConfig::default();
     lenient.allow_spaces_after_header_name_in_responses(true);
-    let length = match lenient.parse_response(&mut parsed, input) {
+    let length = match lenient.parse_response(&mut parsed, head) {
         Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
         Err(httparse::Error::TooManyHeaders) | Ok(httparse::Status::Complete(_)) => return Err(BadResponse::TooLarge),
         Ok(httparse::Status::Partial) | Err(_) => return Err(BadResponse::Malformed),
