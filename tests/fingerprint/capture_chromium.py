@@ -3,8 +3,10 @@
 The first line is the browser's version. Nothing leaves the machine: the name is mapped to a listener on loopback.
 """
 
+import os
 import pathlib
 import queue
+import signal
 import socket
 import subprocess
 import sys
@@ -42,7 +44,7 @@ def accept() -> None:
 threading.Thread(target=accept, daemon=True).start()
 version = subprocess.run(["chromium", "--version"], capture_output=True, text=True, check=True).stdout
 print(version.split()[1], flush=True)
-with tempfile.TemporaryDirectory() as folder:
+with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
     # Every request is a new connection, because the listener answers none of them.
     page = pathlib.Path(folder, "page.html")
     page.write_text(
@@ -59,10 +61,12 @@ with tempfile.TemporaryDirectory() as folder:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # A browser is many processes: a group of their own ends together.
+        start_new_session=True,
     )
     try:
         for _ in range(count):
             print(hellos.get(timeout=60).hex())
     finally:
-        browser.kill()
+        os.killpg(browser.pid, signal.SIGKILL)
         browser.wait()

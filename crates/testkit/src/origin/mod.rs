@@ -1,4 +1,4 @@
-//! Servers for the far end of a scene. Each listens on the same port of 127.0.0.1 and [::1], serves every connection in a
+//! Servers for the far end of a scene. Each listens on the same port of 127.0.0.1 and `[::1]`, serves every connection in a
 //! thread of its own, and stops accepting when dropped.
 
 mod http;
