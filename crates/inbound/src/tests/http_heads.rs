@@ -286,3 +286,12 @@ fn every_response_has_one_framing() {
     assert_eq!(empty.head_for(Version::Http11, false), b"HTTP/1.1 204 No Content\r\n\r\n");
     assert_eq!(response::read(&vec![b'x'; MAX_HEAD], false), Err(BadResponse::TooLarge));
 }
+
+/// Found by fuzzing: whether empty lines before a response were skipped depended on what had arrived with them.
+#[test]
+fn what_follows_an_empty_line_does_not_matter() {
+    let input = b"\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n";
+    for cut in 4..=input.len() {
+        assert_eq!(response::read(&input[..cut], false), Err(BadResponse::Malformed), "{cut}");
+    }
+}
