@@ -50,6 +50,13 @@ impl Scene {
     }
 }
 
+impl Drop for Scene {
+    fn drop(&mut self) {
+        // The proxy shows its own log; the server is shared and lives on.
+        Stage::shared(Era::Xray26_10).process().explain();
+    }
+}
+
 /// What a script of `tests/clients` prints for [`Scene::urls`].
 fn expected() -> String {
     [1, 123_456, 100, 3_000_000].map(|length| format!("{length} {}", data::sha256(length))).join("\n")
