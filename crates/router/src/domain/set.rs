@@ -28,6 +28,10 @@ pub struct DomainSet {
 /// Names longer than this are in no set; DNS names have 253 bytes at most.
 const MAX_NAME: usize = 255;
 
+/// Bytes of patterns with `*` that the trie of a file may spell. F-D2: it shares what keys have in common, and we do
+/// not; names cost the same whatever their length.
+const MAX_SPELT: usize = 16 << 20;
+
 impl DomainSet {
     /// Whether a pattern matches `name`, whatever its case. Names of more than 255 bytes and names that begin with a dot
     /// are in no set.
@@ -43,11 +47,16 @@ impl DomainSet {
     /// Takes over the three arrays of an `.mrs` domain body.
     ///
     /// # Errors
-    /// The arrays contradict each other.
+    /// The arrays contradict each other, or spell more than 16 MiB of patterns with `*`.
     pub fn from_mrs(leaves: Vec<u64>, bitmap: Vec<u64>, labels: Vec<u8>) -> Result<Self, DamagedTrie> {
         let trie = Louds::from_parts(leaves, bitmap, labels)?;
         let mut builder = DomainSetBuilder::default();
+        let mut spelt = 0;
         trie.for_each_key(MAX_NAME + 2, |key| {
+            spelt += if key.contains(&b'*') { key.len() } else { 0 };
+            if spelt > MAX_SPELT {
+                return;
+            }
             // Keys that are not text match no name.
             if let Ok(key) = std::str::from_utf8(key) {
                 let pattern: String = key.chars().rev().collect();
@@ -59,7 +68,7 @@ impl DomainSet {
                 builder.push(scope, name);
             }
         });
-        Ok(builder.build())
+        if spelt > MAX_SPELT { Err(DamagedTrie) } else { Ok(builder.build()) }
     }
 
     /// Bytes of heap that the set occupies.
@@ -187,6 +196,23 @@ mod tests {
         assert!(set.contains("bücher.de") && set.contains("www.BÜCHER.de") && set.contains("münchen"));
         assert!(set.contains("ö.ä.de") && !set.contains("ö.ö.de"));
         assert!(!set.contains("bucher.de"));
+    }
+
+    /// F-D2: a trie of some hundred kilobytes that spells twenty megabytes.
+    #[test]
+    fn tries_that_spell_too_much_are_refused() {
+        let beginning = format!("*{}", "a".repeat(248));
+        let letter = |at: usize| char::from(b'A' + at as u8);
+        let keys = |last: usize| -> Vec<String> {
+            let all = (0..44 * 44 * last).map(|at| [letter(at / last / 44), letter(at / last % 44), letter(at % last)]);
+            all.map(|end| format!("{beginning}{}", String::from_iter(end))).collect()
+        };
+        for (last, allowed) in [(1, true), (44, false)] {
+            let keys = keys(last);
+            let (leaves, bitmap, labels) = Louds::build(keys.len(), |at| keys[at].as_bytes()).into_parts();
+            assert!(labels.len() < 100_000);
+            assert_eq!(DomainSet::from_mrs(leaves, bitmap, labels).is_ok(), allowed);
+        }
     }
 
     #[test]
