@@ -35,7 +35,7 @@ fn main() {
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let chosen: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
     let wanted = |chapter: &str| chosen.is_empty() || chosen.iter().any(|name| *name == chapter);
-    let scale = if quick { Scale { rounds: 3, cut: 8 } } else { Scale { rounds: 7, cut: 1 } };
+    let scale = if quick { Scale { rounds: 3, cut: 8 } } else { Scale { rounds: 5, cut: 1 } };
     println!("{}", table::machine());
     let chapters = [
         ("carry", carry::run as fn(Scale)),
