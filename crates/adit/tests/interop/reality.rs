@@ -2,12 +2,14 @@
 
 use std::io::Write;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use adit_testkit::client::{To, socks5};
 use adit_testkit::middleman::{Manner, Middleman};
 use adit_testkit::origin::{HttpOrigin, TcpOrigin};
 use adit_testkit::peers::Era;
+use adit_testkit::programs::run;
 use adit_testkit::stage::{Door, FAR_NAME, Route, Stage};
 use adit_testkit::subject::{Proxy, Subject, Way};
 use adit_testkit::tls::Version;
@@ -216,22 +218,19 @@ fn a_wrong_clock_meets_the_real_site_where_the_server_checks_it() {
         return;
     }
     let stage = Stage::shared(Era::Xray26_10);
-    let late = |command: std::process::Command| {
-        let mut faked = std::process::Command::new("faketime");
-        faked.args(["-f", "-10m"]).arg(command.get_program()).args(command.get_args());
-        faked.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-        if let Some(dir) = command.get_current_dir() {
-            faked.current_dir(dir);
-        }
-        faked
+    // faketime as a wrapper would outlive its own end; it tells what to preload instead.
+    let library = run(Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"])).ok();
+    let late = |mut command: Command| {
+        command.env("LD_PRELOAD", &library).env("FAKETIME", "-10m").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        command
     };
     let origin = TcpOrigin::echo();
     let right = start(&stage.route(Door::Clock));
     scenes::echo(right.addr, &origin.addr().into(), KIB);
-    let wrong = Subject::Adit.start_with(Way::Vless(&stage.route(Door::Clock)), "", late);
+    let wrong = Subject::Adit.start_with(Way::Vless(&stage.route(Door::Clock)), "", &late);
     assert_refused(&wrong);
     // A server that does not check takes the same client.
-    let unchecked = Subject::Adit.start_with(Way::Vless(&stage.route(Door::Vision)), "", late);
+    let unchecked = Subject::Adit.start_with(Way::Vless(&stage.route(Door::Vision)), "", &late);
     scenes::echo(unchecked.addr, &origin.addr().into(), KIB);
 }
 
