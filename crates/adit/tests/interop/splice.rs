@@ -35,9 +35,10 @@ impl Counted {
             .stderr(Stdio::null())
             .spawn()
             .expect("strace");
-        let status = format!("/proc/{}/status", proxy.process.id());
+        let traced = format!("TracerPid:\t{}\n", strace.id());
         let end = Instant::now() + Duration::from_secs(10);
-        while !std::fs::read_to_string(&status).unwrap().contains(&format!("TracerPid:\t{}", strace.id())) {
+        // It attaches to one thread after the other; one that is not traced yet carries bytes that nobody counts.
+        while !threads(proxy).all(|status| status.contains(&traced)) {
             assert!(Instant::now() < end, "strace does not attach: may this user trace?");
         }
         Self { strace, scratch }
@@ -60,6 +61,12 @@ impl Counted {
         }
         bytes
     }
+}
+
+/// What `/proc` says of each thread of `proxy`.
+fn threads(proxy: &Proxy) -> impl Iterator<Item = String> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", proxy.process.id())).unwrap();
+    tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("status")).unwrap_or_default())
 }
 
 /// Asserts that of `carried` bytes almost all were spliced. A spliced byte passes `splice` twice: into the pipe and out of it.
