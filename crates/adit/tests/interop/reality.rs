@@ -227,10 +227,10 @@ fn a_wrong_clock_meets_the_real_site_where_the_server_checks_it() {
     let origin = TcpOrigin::echo();
     let right = start(&stage.route(Door::Clock));
     scenes::echo(right.addr, &origin.addr().into(), KIB);
-    let wrong = Subject::Adit.start_with(Way::Vless(&stage.route(Door::Clock)), "", &late);
+    let wrong = Subject::Adit.start_with(Way::Vless(&stage.route(Door::Clock)), "", late);
     assert_refused(&wrong);
     // A server that does not check takes the same client.
-    let unchecked = Subject::Adit.start_with(Way::Vless(&stage.route(Door::Vision)), "", &late);
+    let unchecked = Subject::Adit.start_with(Way::Vless(&stage.route(Door::Vision)), "", late);
     scenes::echo(unchecked.addr, &origin.addr().into(), KIB);
 }
 
