@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_config::{InboundPlan, Mode, Plan};
+use adit_config::{InboundPlan, Plan};
 use adit_engine::{Engine, Pin, World};
 use adit_inbound::{Inbound, Kind};
 use adit_net::{HostsTable, Resolve, Shutdown, SystemResolver, Tag, Task, WithHosts, WithoutIpv6};
 use adit_outbound::Book;
 use adit_outbound::options::{Group, Outbound};
 use adit_reality::{Random as _, SystemRandom};
-use adit_router::{Hosts, Rules};
+use adit_router::{Hosts, Mode, Rules};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
@@ -103,12 +103,7 @@ impl Ways {
         }
         let resolver: Arc<dyn Resolve> = Arc::new(WithHosts::new(Arc::clone(&hosts), resolver));
         let book = Book::build(self.outbounds, self.groups, Arc::clone(&resolver), Arc::clone(&resolver))?;
-        let mode = match self.mode {
-            Mode::Rule => adit_engine::Mode::Rule,
-            Mode::Global => adit_engine::Mode::Global,
-            Mode::Direct => adit_engine::Mode::Direct,
-        };
-        Ok(World { mode, rules: self.rules, book, hosts, resolver, pins: self.pins })
+        Ok(World { mode: self.mode, rules: self.rules, book, hosts, resolver, pins: self.pins })
     }
 }
 

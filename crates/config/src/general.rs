@@ -3,21 +3,10 @@
 use std::time::Duration;
 
 use adit_net::{KeepAlive, SocketOptions};
+use adit_router::Mode;
 
 use crate::read::{Fields, Value};
 use crate::report::Report;
-
-/// How connections are routed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// By the rules.
-    #[default]
-    Rule,
-    /// Everything through the group `GLOBAL`.
-    Global,
-    /// Everything directly.
-    Direct,
-}
 
 /// What is written to the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

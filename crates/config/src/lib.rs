@@ -44,7 +44,7 @@ mod source;
 mod suggest;
 mod yaml;
 
-pub use general::{General, LogLevel, Mode};
+pub use general::{General, LogLevel};
 pub use inbound::InboundPlan;
 pub use plan::{Loaded, Plan, load};
 pub use problem::{Counts, Problem, Problems, Severity};

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use adit_net::Tag;
 use adit_outbound::options::{Group, Outbound};
-use adit_router::{Hosts, Rules};
+use adit_router::{Hosts, Mode, Rules};
 
 use crate::context::Context;
-use crate::general::{self, General, LogLevel, Mode};
+use crate::general::{self, General, LogLevel};
 use crate::group::{self, GLOBAL};
 use crate::home::Home;
 use crate::hosts;

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use adit_net::{Session, Target};
 use adit_outbound::Way;
-use adit_router::{Address, Query, RuleInfo, Step, TraceResult, TracedRule};
+use adit_router::{Address, Mode, Query, RuleInfo, Step, TraceResult, TracedRule};
 
-use crate::world::{Mode, World};
+use crate::world::World;
 
 /// Why a session goes where it goes.
 #[derive(Debug)]

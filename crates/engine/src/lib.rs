@@ -9,10 +9,10 @@
 //! use std::collections::HashMap;
 //! use std::sync::Arc;
 //!
-//! use adit_engine::{Engine, Mode, World};
+//! use adit_engine::{Engine, World};
 //! use adit_net::{Domain, HostsEntry, SystemResolver};
 //! use adit_outbound::Book;
-//! use adit_router::{Geo, Rules, Sources};
+//! use adit_router::{Geo, Mode, Rules, Sources};
 //!
 //! let resolver = Arc::new(SystemResolver);
 //! let rules = Rules::compile(Sources {
@@ -51,4 +51,4 @@ mod world;
 pub use explain::Explanation;
 pub use serve::{Engine, Outcome};
 pub use table::{Connection, Decision, Row, Table};
-pub use world::{Mode, Pin, World};
+pub use world::{Pin, World};

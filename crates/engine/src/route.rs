@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use adit_net::{DialError, Host, HostsEntry, Network, Session, Target};
 use adit_outbound::Way;
-use adit_router::{Address, Query, Step};
+use adit_router::{Address, Mode, Query, Step};
 
 use crate::table::Decision;
-use crate::world::{Mode, World};
+use crate::world::World;
 
 /// Names that stand for other names may do so this often; the configuration refuses loops.
 const MAX_ALIASES: usize = 16;

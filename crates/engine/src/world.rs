@@ -5,19 +5,7 @@ use std::sync::Arc;
 
 use adit_net::{HostsTable, Resolve, Tag};
 use adit_outbound::Book;
-use adit_router::Rules;
-
-/// `mode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// Ask the rules.
-    #[default]
-    Rule,
-    /// Everything goes to the group `GLOBAL`.
-    Global,
-    /// Everything goes to `DIRECT`.
-    Direct,
-}
+use adit_router::{Mode, Rules};
 
 /// What a listener prescribes for its own clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

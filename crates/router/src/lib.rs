@@ -54,6 +54,7 @@ mod domain;
 mod geo;
 mod ip_set;
 mod list;
+mod mode;
 mod provider;
 mod query;
 mod ranges;
@@ -69,6 +70,7 @@ pub use domain::{
 };
 pub use geo::{AsnDatabase, AsnRecord, Countries, Geo, GeoError, GeoIpDat, GeoSite, Mmdb};
 pub use ip_set::{IpSet, IpSetBuilder, parse_prefix};
+pub use mode::Mode;
 pub use provider::{Behavior, Format, ProviderError, ProviderHandle, ProviderWarning, RuleSet};
 pub use query::{Address, Process, Query};
 pub use ranges::{BadRanges, IntRanges};

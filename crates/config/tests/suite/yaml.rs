@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use adit_config::{Mode, Source};
+use adit_config::Source;
+use adit_router::Mode;
 
 use crate::scene::{errors, loaded, only_error, plan, warnings};
 

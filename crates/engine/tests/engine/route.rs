@@ -1,7 +1,8 @@
 //! Decisions, seen through `Explanation`, which takes the same steps as a connection.
 
-use adit_engine::{Explanation, Mode, Pin};
+use adit_engine::{Explanation, Pin};
 use adit_net::{Domain, HostsEntry, Network};
+use adit_router::Mode;
 
 use crate::scene::{Scene, session};
 

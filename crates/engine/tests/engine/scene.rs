@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use adit_engine::{Engine, Mode, Pin, World};
+use adit_engine::{Engine, Pin, World};
 use adit_net::{
     Accepted, Domain, Entry, HostsEntry, Network, Protocol, Reply, ReturnPath, Session, SystemResolver, Tag, Target,
     WithHosts,
 };
 use adit_outbound::Book;
 use adit_outbound::options::{Group, GroupKind};
-use adit_router::{Geo, Rules, Sources};
+use adit_router::{Geo, Mode, Rules, Sources};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
