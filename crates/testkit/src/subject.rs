@@ -93,7 +93,7 @@ impl Subject {
 
 /// One configuration for adit and Mihomo: the same keys mean the same to both.
 fn yaml(subject: Subject, port: u16, way: Way<'_>, extra: &str) -> String {
-    let mut text = format!("mixed-port: {port}\nlog-level: info\n{extra}\n");
+    let mut text = format!("mixed-port: {port}\nlog-level: warning\n{extra}\n");
     let Way::Vless(route) = way else {
         text += &format!("hosts:\n  {FAR_NAME}: 127.0.0.1\n  localhost: 127.0.0.1\n");
         return text + "rules:\n  - MATCH,DIRECT\n";
@@ -146,7 +146,7 @@ fn xray_json(port: u16, way: Way<'_>) -> Value {
         }),
     };
     json!({
-        "log": { "loglevel": "warning" },
+        "log": { "loglevel": "warning", "access": "none" },
         "inbounds": [{
             "listen": "127.0.0.1",
             "port": port,
@@ -218,7 +218,7 @@ fn sing_box_json(port: u16, way: Way<'_>) -> Value {
         }
     };
     json!({
-        "log": { "level": "info" },
+        "log": { "level": "warn" },
         "inbounds": [{ "type": "mixed", "listen": "127.0.0.1", "listen_port": port }],
         "outbounds": [outbound],
     })

@@ -45,7 +45,8 @@ pub fn mihomo(config: &str, ports: &[u16]) -> Process {
     let scratch = Scratch::new("mihomo");
     let file = scratch.write("config.yaml", config);
     let mut command = Command::new(cached("mihomo/mihomo"));
-    command.arg("-f").arg(file);
+    // With everything on one address it takes clients whose port it uses itself elsewhere for its own connections.
+    command.arg("-f").arg(file).env("DISABLE_LOOPBACK_DETECTOR", "true");
     Process::start("mihomo", command, scratch).listening(ports)
 }
 

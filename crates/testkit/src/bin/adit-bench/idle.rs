@@ -77,27 +77,35 @@ pub(crate) fn run(scale: Scale) {
         settle(&proxy.process, 2);
         let start = proxy.process.usage();
         let mut tunnels = Vec::new();
+        // A proxy that runs out of descriptors stops here, and its row says where.
         let mut open_until = |count: u64| {
             while (tunnels.len() as u64) < count {
-                let mut stream = socks5(proxy.addr, &to).expect("a tunnel");
-                stream.read_exact(&mut [0]).expect("a byte");
-                tunnels.push(stream);
+                let opened =
+                    socks5(proxy.addr, &to).and_then(|mut stream| stream.read_exact(&mut [0]).map(|()| stream));
+                match opened {
+                    Ok(stream) => tunnels.push(stream),
+                    Err(error) => {
+                        eprintln!("{name}, tunnel {}: {error}\n{}", tunnels.len(), proxy.process.tail(3));
+                        break;
+                    }
+                }
             }
             settle(&proxy.process, 3);
-            proxy.process.usage()
+            (proxy.process.usage(), tunnels.len() as u64)
         };
-        let at_few = open_until(few);
-        let at_many = open_until(many);
+        let (at_few, _) = open_until(few);
+        let (at_many, reached) = open_until(many);
         drop(tunnels);
         drop(keeper);
         settle(&proxy.process, 5);
         let after = proxy.process.usage();
-        let per = |grown: u64| grown as f64 / many as f64;
+        let per = |grown: u64| grown as f64 / reached as f64;
+        let stopped = if reached < many { format!(" (stopped at {reached})") } else { String::new() };
         row(&[
             name.to_owned(),
             mib(start.rss),
             mib(at_few.rss),
-            mib(at_many.rss),
+            mib(at_many.rss) + &stopped,
             format!("{:.2}", per(at_many.anonymous.saturating_sub(start.anonymous))),
             format!("{:.2}", per(at_many.descriptors.saturating_sub(start.descriptors) as u64)),
             mib(after.rss),
