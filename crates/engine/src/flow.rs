@@ -297,10 +297,7 @@ impl Leg {
 
     /// Takes one datagram; [`Leg::poll`] sends it. When the socket is full the oldest go, as in a network.
     fn send(&mut self, to: Target, packet: Queued) {
-        if self.waiting.len() == WAITING {
-            self.waiting.pop_front();
-        }
-        self.waiting.push_back((to, packet));
+        enqueue(&mut self.waiting, (to, packet));
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, back: &dyn ReturnPath) -> Result<LegTurn, ClientGone> {
@@ -362,9 +359,10 @@ impl Leg {
     }
 }
 
-fn enqueue(waiting: &mut VecDeque<Queued>, packet: Queued) {
+/// Lets `item` wait; the oldest goes when too many do.
+fn enqueue<T>(waiting: &mut VecDeque<T>, item: T) {
     if waiting.len() == WAITING {
         waiting.pop_front();
     }
-    waiting.push_back(packet);
+    waiting.push_back(item);
 }
