@@ -1,9 +1,9 @@
 //! A small theatre for tests that run real programs against each other.
 //!
 //! What it is: guards for the processes of a scene ([`peers`]: two generations of Xray, Mihomo, sing-box, and adit
-//! itself), origins to talk to ([`origin`]), clients to talk with ([`client`] and [`programs`]), a middleman that cuts
-//! and slows ([`middleman`]), content that can be checked anywhere ([`data`]), and what the system says about a process
-//! ([`Process::usage`]).
+//! itself), network namespaces with a WireGuard peer ([`lab`]), origins to talk to ([`origin`]), clients to talk with
+//! ([`client`] and [`programs`]), a middleman that cuts and slows ([`middleman`]), content that can be checked anywhere
+//! ([`data`]), and what the system says about a process ([`Process::usage`]).
 //!
 //! What it is not: a mock. Everything that can be run for real is run for real; `scripts/setup` installs it.
 //!
@@ -30,6 +30,7 @@ pub mod cache;
 pub mod certificate;
 pub mod client;
 pub mod data;
+pub mod lab;
 pub mod middleman;
 pub mod mldsa;
 pub mod origin;

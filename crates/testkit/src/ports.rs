@@ -29,11 +29,12 @@ pub fn free_port() -> u16 {
     panic!("no free port between {FIRST} and {}", FIRST + COUNT);
 }
 
-/// Whether a TCP socket of this machine listens on `port`, without connecting to it.
+/// Whether a TCP socket of this thread's network namespace listens on `port`, without connecting to it.
 #[must_use]
 pub fn is_listening(port: u16) -> bool {
     let suffix = format!(":{port:04X}");
-    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
+    // The thread's own: `/proc/net` shows the namespace of the process's first thread.
+    ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"].iter().any(|table| {
         let table = std::fs::read_to_string(table).unwrap_or_default();
         table.lines().skip(1).any(|line| {
             let mut fields = line.split_ascii_whitespace().skip(1);

@@ -106,6 +106,11 @@ impl Process {
         assert!(status.is_ok_and(|status| status.success()), "no process {id}");
     }
 
+    /// Closes its standard input, as our own end would.
+    pub fn end_input(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     /// Kills it and waits for its end.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
@@ -123,8 +128,9 @@ impl Process {
 
     /// Prints its log's tail now if this thread is panicking. For processes that tests share and nobody drops.
     pub fn explain(&self) {
-        if std::thread::panicking() {
-            eprintln!("--- the end of {}'s log ---\n{}\n---", self.name, self.tail(60));
+        let tail = self.tail(60);
+        if std::thread::panicking() && !tail.is_empty() {
+            eprintln!("--- the end of {}'s log ---\n{}\n---", self.name, tail);
         }
     }
 }

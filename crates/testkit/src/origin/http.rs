@@ -55,6 +55,12 @@ impl HttpOrigin {
         self.tcp.addr()
     }
 
+    /// The IPv6 address.
+    #[must_use]
+    pub fn addr_v6(&self) -> SocketAddr {
+        self.tcp.addr_v6()
+    }
+
     /// The port, of both families.
     #[must_use]
     pub fn port(&self) -> u16 {

@@ -1,12 +1,15 @@
 //! A TCP server around a function.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use socket2::SockRef;
+
+use super::home;
 use crate::data;
 
 /// How long a connection of a test may stay silent before its thread gives up.
@@ -15,7 +18,9 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// A TCP server that runs a function for every connection.
 #[derive(Debug)]
 pub struct TcpOrigin {
-    port: u16,
+    v4: SocketAddrV4,
+    v6: SocketAddrV6,
+    listeners: [Arc<TcpListener>; 2],
     accepted: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
 }
@@ -24,12 +29,13 @@ impl TcpOrigin {
     /// Runs `serve` for every connection, each in a thread of its own.
     #[must_use]
     pub fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
-        let (v4, v6) = listeners();
-        let port = v4.local_addr().expect("a bound socket").port();
+        let (v4, v6, listeners) = listeners();
+        let listeners = listeners.map(Arc::new);
         let accepted = Arc::new(AtomicUsize::new(0));
         let stop = Arc::new(AtomicBool::new(false));
         let serve = Arc::new(serve);
-        for listener in [v4, v6] {
+        for listener in &listeners {
+            let listener = Arc::clone(listener);
             let (serve, accepted, stop) = (Arc::clone(&serve), Arc::clone(&accepted), Arc::clone(&stop));
             thread::spawn(move || {
                 for stream in listener.incoming() {
@@ -45,7 +51,7 @@ impl TcpOrigin {
                 }
             });
         }
-        Self { port, accepted, stop }
+        Self { v4, v6, listeners, accepted, stop }
     }
 
     /// Sends back what it gets; passes a half-close on after the last byte.
@@ -118,13 +124,19 @@ impl TcpOrigin {
     /// The IPv4 address.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+        self.v4.into()
+    }
+
+    /// The IPv6 address.
+    #[must_use]
+    pub fn addr_v6(&self) -> SocketAddr {
+        self.v6.into()
     }
 
     /// The port, of both families.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.v4.port()
     }
 
     /// How many connections it has accepted.
@@ -137,9 +149,10 @@ impl TcpOrigin {
 impl Drop for TcpOrigin {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // Wake both accept loops, so that they see it.
-        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
-        let _ = TcpStream::connect((Ipv6Addr::LOCALHOST, self.port));
+        // Wakes both accept loops, so that they see it. A connection to them would do so only from the same namespace.
+        for listener in &self.listeners {
+            let _ = SockRef::from(&**listener).shutdown(Shutdown::Both);
+        }
     }
 }
 
@@ -171,13 +184,14 @@ pub(crate) fn count_content(stream: &mut impl Read) -> u64 {
 }
 
 /// Two listeners on one port, so that `localhost` works whatever it resolves to first.
-pub(crate) fn listeners() -> (TcpListener, TcpListener) {
+fn listeners() -> (SocketAddrV4, SocketAddrV6, [TcpListener; 2]) {
+    let (v4, v6) = home();
     for _ in 0..100 {
-        let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
-        let port = v4.local_addr().expect("a bound socket").port();
-        if let Ok(v6) = TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
-            return (v4, v6);
+        let first = TcpListener::bind((v4, 0)).expect("a listener");
+        let port = first.local_addr().expect("a bound socket").port();
+        if let Ok(second) = TcpListener::bind((v6, port)) {
+            return (SocketAddrV4::new(v4, port), SocketAddrV6::new(v6, port, 0, 0), [first, second]);
         }
     }
-    panic!("no port is free on both 127.0.0.1 and [::1]");
+    panic!("no port is free on both {v4} and {v6}");
 }

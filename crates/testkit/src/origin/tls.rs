@@ -80,6 +80,12 @@ impl TlsOrigin {
         self.tcp.addr()
     }
 
+    /// The IPv6 address.
+    #[must_use]
+    pub fn addr_v6(&self) -> SocketAddr {
+        self.tcp.addr_v6()
+    }
+
     /// The port, of both families.
     #[must_use]
     pub fn port(&self) -> u16 {

@@ -1,15 +1,18 @@
 //! A UDP echo.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use super::home;
+
 /// Sends every datagram back to where it came from, with `name` in front.
 #[derive(Debug)]
 pub struct UdpOrigin {
-    port: u16,
+    v4: SocketAddrV4,
+    v6: SocketAddrV6,
     received: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
 }
@@ -18,12 +21,14 @@ impl UdpOrigin {
     /// Starts one. `name` may be empty.
     #[must_use]
     pub fn echo(name: &'static str) -> Self {
-        let v4 = UdpSocket::bind((Ipv4Addr::LOCALHOST, crate::free_port())).expect("a socket");
-        let port = v4.local_addr().expect("a bound socket").port();
-        let v6 = UdpSocket::bind((Ipv6Addr::LOCALHOST, port)).expect("a socket of the other family");
+        let (v4, v6) = home();
+        let port = crate::free_port();
+        let (v4, v6) = (SocketAddrV4::new(v4, port), SocketAddrV6::new(v6, port, 0, 0));
+        let sockets =
+            [UdpSocket::bind(v4).expect("a socket"), UdpSocket::bind(v6).expect("a socket of the other family")];
         let received = Arc::new(AtomicUsize::new(0));
         let stop = Arc::new(AtomicBool::new(false));
-        for socket in [v4, v6] {
+        for socket in sockets {
             let (received, stop) = (Arc::clone(&received), Arc::clone(&stop));
             thread::spawn(move || {
                 let _ = socket.set_read_timeout(Some(Duration::from_millis(200)));
@@ -36,19 +41,25 @@ impl UdpOrigin {
                 }
             });
         }
-        Self { port, received, stop }
+        Self { v4, v6, received, stop }
     }
 
     /// The IPv4 address.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+        self.v4.into()
+    }
+
+    /// The IPv6 address.
+    #[must_use]
+    pub fn addr_v6(&self) -> SocketAddr {
+        self.v6.into()
     }
 
     /// The port, of both families.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.v4.port()
     }
 
     /// How many datagrams it has got.

@@ -1,0 +1,77 @@
+//! The lab with a kernel as the client.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use adit_testkit::lab::{Lab, PeerOptions};
+use adit_testkit::origin::TcpOrigin;
+
+/// Connects and gets its bytes back.
+pub(crate) fn echoes(to: SocketAddr) {
+    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5)).unwrap();
+    stream.write_all(b"over and back").unwrap();
+    let mut back = [0; 13];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"over and back");
+}
+
+#[test]
+fn a_kernel_reaches_an_origin_through_the_tunnel_over_both_families() {
+    let lab = Lab::new();
+    let echo = lab.inside(TcpOrigin::echo);
+    for v6 in [false, true] {
+        let peer = lab.peer(PeerOptions::default());
+        let endpoint = if v6 { peer.endpoint_v6() } else { peer.endpoint_v4() };
+        let watch = lab.watch(&[endpoint]);
+        let _tunnel = lab.kernel_tunnel(&peer.route().through(endpoint));
+        lab.client().run(|| {
+            echoes(echo.addr());
+            echoes(echo.addr_v6());
+        });
+        let stats = peer.stats();
+        assert!(stats.received > 500 && stats.last_handshake.is_some(), "{stats:?}");
+        assert_eq!(stats.endpoint.map(|from| from.is_ipv6()), Some(v6));
+        assert_eq!(watch.leaks(), 0);
+        assert!(watch.tunnelled() > 10);
+    }
+}
+
+#[test]
+fn what_goes_around_the_tunnel_is_counted_and_goes_nowhere() {
+    let lab = Lab::new();
+    let peer = lab.peer(PeerOptions::default());
+    let echo = lab.inside(TcpOrigin::echo);
+    lab.client().run(|| echoes(echo.addr()));
+    let watch = lab.watch(&[peer.endpoint_v4()]);
+    for around in [echo.addr(), echo.addr_v6(), peer.endpoint_v6()] {
+        let before = watch.leaks();
+        let reached = lab.client().run(|| TcpStream::connect_timeout(&around, Duration::from_millis(100)));
+        assert!(reached.is_err());
+        assert!(watch.leaks() > before);
+    }
+    assert_eq!(watch.tunnelled(), 0);
+    drop(watch);
+    lab.client().run(|| echoes(echo.addr()));
+}
+
+#[test]
+fn a_peer_restarts_and_a_link_comes_back() {
+    let lab = Lab::new();
+    let mut peer = lab.peer(PeerOptions { pre_shared_key: true, ..PeerOptions::default() });
+    let echo = lab.inside(TcpOrigin::echo);
+    let route = peer.route().through(peer.endpoint_v6());
+    assert!(route.pre_shared_key.is_some());
+    let tunnel = lab.kernel_tunnel(&route);
+    lab.client().run(|| echoes(echo.addr()));
+    drop(tunnel);
+    peer.restart();
+    assert_eq!(peer.stats(), adit_testkit::lab::Stats::default());
+    lab.plug(false);
+    let unreachable = lab.client().run(|| TcpStream::connect_timeout(&echo.addr(), Duration::from_secs(5)));
+    assert!(unreachable.is_err());
+    lab.plug(true);
+    let _tunnel = lab.kernel_tunnel(&route);
+    lab.client().run(|| echoes(echo.addr_v6()));
+    assert!(peer.stats().last_handshake.is_some());
+}
