@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::certificate::{Authority, TARGET};
+use crate::lab::{ORIGIN_V4, WireGuardRoute};
 use crate::peers::{self, Era};
 use crate::stage::{FAR_NAME, Route, Security, pem_lines};
 use crate::{Process, free_port};
@@ -31,6 +32,11 @@ pub enum Way<'a> {
     Direct,
     /// Through a VLESS server.
     Vless(&'a Route),
+    /// Through a WireGuard peer. Start the proxy on the client side of the peer's [`crate::lab::Lab`]:
+    /// `lab.client().run(|| subject.start(way))`; its port is on that side's loopback interface, and so must its clients be.
+    /// adit and Mihomo know [`FAR_NAME`] there as [`ORIGIN_V4`]; give Xray addresses. sing-box cannot: the module that its
+    /// WireGuard is made of is not to be had.
+    WireGuard(&'a WireGuardRoute),
 }
 
 /// A running proxy with one port for SOCKS and HTTP.
@@ -93,13 +99,22 @@ impl Subject {
 
 /// One configuration for adit and Mihomo: the same keys mean the same to both.
 fn yaml(subject: Subject, port: u16, way: Way<'_>, extra: &str) -> String {
-    let mut text = format!("mixed-port: {port}\nlog-level: warning\n{extra}\n");
-    let Way::Vless(route) = way else {
-        text += &format!("hosts:\n  {FAR_NAME}: 127.0.0.1\n  localhost: 127.0.0.1\n");
-        return text + "rules:\n  - MATCH,DIRECT\n";
-    };
-    text += &format!(
-        "proxies:\n  - name: node\n    type: vless\n    server: {}\n    port: {}\n    uuid: {}\n    network: tcp\n    udp: true\n",
+    let text = format!("mixed-port: {port}\nlog-level: warning\n{extra}\n");
+    match way {
+        Way::Direct => {
+            format!("{text}hosts:\n  {FAR_NAME}: 127.0.0.1\n  localhost: 127.0.0.1\nrules:\n  - MATCH,DIRECT\n")
+        }
+        Way::Vless(route) => format!("{text}proxies:\n{}rules:\n  - MATCH,node\n", yaml_vless(subject, route)),
+        Way::WireGuard(route) => {
+            let node = yaml_wireguard(route);
+            format!("{text}hosts:\n  {FAR_NAME}: {ORIGIN_V4}\nproxies:\n{node}rules:\n  - MATCH,node\n")
+        }
+    }
+}
+
+fn yaml_vless(subject: Subject, route: &Route) -> String {
+    let mut text = format!(
+        "  - name: node\n    type: vless\n    server: {}\n    port: {}\n    uuid: {}\n    network: tcp\n    udp: true\n",
         route.server.ip(),
         route.server.port(),
         route.uuid,
@@ -124,7 +139,30 @@ fn yaml(subject: Subject, port: u16, way: Way<'_>, extra: &str) -> String {
             }
         }
     }
-    text + "rules:\n  - MATCH,node\n"
+    text
+}
+
+fn yaml_wireguard(route: &WireGuardRoute) -> String {
+    let mut text = format!(
+        "  - name: node\n    type: wireguard\n    server: {}\n    port: {}\n    private-key: {}\n    public-key: {}\n    \
+         allowed-ips: ['0.0.0.0/0', '::/0']\n    mtu: {}\n    persistent-keepalive: {}\n    udp: true\n",
+        route.endpoint.ip(),
+        route.endpoint.port(),
+        route.private_key.base64(),
+        route.public_key.base64(),
+        route.mtu,
+        route.keepalive,
+    );
+    if let Some(v4) = route.v4 {
+        text += &format!("    ip: {v4}\n");
+    }
+    if let Some(v6) = route.v6 {
+        text += &format!("    ipv6: {v6}\n");
+    }
+    if let Some(key) = &route.pre_shared_key {
+        text += &format!("    pre-shared-key: {}\n", key.base64());
+    }
+    text
 }
 
 fn xray_json(port: u16, way: Way<'_>) -> Value {
@@ -144,6 +182,7 @@ fn xray_json(port: u16, way: Way<'_>) -> Value {
             },
             "streamSettings": xray_stream(route),
         }),
+        Way::WireGuard(route) => xray_wireguard(route),
     };
     json!({
         "log": { "loglevel": "warning", "access": "none" },
@@ -154,6 +193,31 @@ fn xray_json(port: u16, way: Way<'_>) -> Value {
             "settings": { "udp": true, "ip": "127.0.0.1" },
         }],
         "outbounds": [outbound],
+    })
+}
+
+fn xray_wireguard(route: &WireGuardRoute) -> Value {
+    let addresses = route.v4.map(|v4| v4.to_string()).into_iter().chain(route.v6.map(|v6| v6.to_string()));
+    let mut peer = json!({
+        "publicKey": route.public_key.base64(),
+        "endpoint": route.endpoint.to_string(),
+        "keepAlive": route.keepalive,
+        "allowedIPs": ["0.0.0.0/0", "::/0"],
+    });
+    if let Some(key) = &route.pre_shared_key {
+        peer["preSharedKey"] = json!(key.base64());
+    }
+    json!({
+        "protocol": "wireguard",
+        "settings": {
+            "secretKey": route.private_key.base64(),
+            "address": addresses.collect::<Vec<_>>(),
+            "peers": [peer],
+            "mtu": route.mtu,
+            // Its other stack is a TUN interface of the kernel.
+            "noKernelTun": true,
+            "domainStrategy": "ForceIP",
+        },
     })
 }
 
@@ -187,6 +251,7 @@ fn xray_stream(route: &Route) -> Value {
 
 fn sing_box_json(port: u16, way: Way<'_>) -> Value {
     let outbound = match way {
+        Way::WireGuard(_) => panic!("sing-box is built without WireGuard"),
         Way::Direct => json!({ "type": "direct", "tag": "out" }),
         Way::Vless(route) => {
             let mut outbound = json!({

@@ -7,13 +7,16 @@ use std::time::Duration;
 use adit_testkit::lab::{Lab, PeerOptions};
 use adit_testkit::origin::TcpOrigin;
 
-/// Connects and gets its bytes back.
-pub(crate) fn echoes(to: SocketAddr) {
-    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(5)).unwrap();
+/// Sends and gets its bytes back.
+pub(crate) fn exchange(mut stream: TcpStream) {
     stream.write_all(b"over and back").unwrap();
     let mut back = [0; 13];
     stream.read_exact(&mut back).unwrap();
     assert_eq!(&back, b"over and back");
+}
+
+fn echoes(to: SocketAddr) {
+    exchange(TcpStream::connect_timeout(&to, Duration::from_secs(5)).unwrap());
 }
 
 #[test]

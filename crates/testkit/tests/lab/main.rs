@@ -4,3 +4,4 @@
 #![expect(clippy::unwrap_used, reason = "these are tests: a panic is how they fail")]
 
 mod kernel;
+mod proxies;

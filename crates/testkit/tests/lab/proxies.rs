@@ -1,0 +1,61 @@
+//! Other programs' WireGuard through the lab: what adit is measured against.
+
+use std::net::SocketAddr;
+
+use adit_testkit::client::{Association, To, http_connect, socks5};
+use adit_testkit::lab::{Lab, PeerOptions};
+use adit_testkit::origin::{HttpOrigin, TcpOrigin, UdpOrigin};
+use adit_testkit::peers::Era;
+use adit_testkit::stage::FAR_NAME;
+use adit_testkit::subject::{Subject, Way};
+use adit_testkit::{Scratch, data, programs};
+
+use crate::kernel::exchange;
+
+/// A megabyte, with curl.
+fn downloads(proxy: SocketAddr, origin: SocketAddr) {
+    let scratch = Scratch::new("download");
+    let file = scratch.path().join("file");
+    let url = format!("http://{origin}/bytes/1000000");
+    programs::curl(&["--socks5", &proxy.to_string(), "-o", file.to_str().unwrap(), &url]).ok();
+    assert!(std::fs::read(file).unwrap() == data::first(1_000_000));
+}
+
+fn carries_everything(subject: Subject) {
+    for v6 in [false, true] {
+        let lab = Lab::new();
+        let peer = lab.peer(PeerOptions { pre_shared_key: v6, ..PeerOptions::default() });
+        let (echo, http, udp) = lab.inside(|| (TcpOrigin::echo(), HttpOrigin::start(), UdpOrigin::echo("far ")));
+        let endpoint = if v6 { peer.endpoint_v6() } else { peer.endpoint_v4() };
+        let route = peer.route().through(endpoint);
+        let watch = lab.watch(&[endpoint]);
+        lab.client().run(|| {
+            let proxy = subject.start(Way::WireGuard(&route));
+            for to in [echo.addr(), echo.addr_v6()] {
+                exchange(socks5(proxy.addr, &to.into()).unwrap());
+            }
+            if subject == Subject::Mihomo {
+                exchange(http_connect(proxy.addr, &To::name(FAR_NAME, echo.port())).unwrap());
+            }
+            downloads(proxy.addr, http.addr());
+            for to in [udp.addr(), udp.addr_v6()] {
+                // One for each: Mihomo's flow has the family of its first datagram.
+                let association = Association::open(proxy.addr).unwrap();
+                assert_eq!(association.ask(&to.into(), b"datagram").unwrap(), (to.into(), b"far datagram".to_vec()));
+            }
+        });
+        let stats = peer.stats();
+        assert!(stats.sent > 1_000_000 && stats.last_handshake.is_some(), "{stats:?}");
+        assert_eq!(watch.leaks(), 0);
+    }
+}
+
+#[test]
+fn mihomo_carries_everything() {
+    carries_everything(Subject::Mihomo);
+}
+
+#[test]
+fn xray_carries_everything() {
+    carries_everything(Subject::Xray(Era::Xray26_10));
+}
