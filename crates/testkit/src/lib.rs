@@ -2,8 +2,8 @@
 //!
 //! What it is: guards for the processes of a scene ([`peers`]: two generations of Xray, Mihomo, sing-box, and adit
 //! itself), network namespaces with a WireGuard peer ([`lab`]), origins to talk to ([`origin`]), clients to talk with
-//! ([`client`] and [`programs`]), a middleman that cuts and slows ([`middleman`]), content that can be checked anywhere
-//! ([`data`]), and what the system says about a process ([`Process::usage`]).
+//! ([`client`] and [`programs`]), middlemen that cut, slow and lose ([`middleman`], [`lossy`]), content that can be checked
+//! anywhere ([`data`]), and what the system says about a process ([`Process::usage`]).
 //!
 //! What it is not: a mock. Everything that can be run for real is run for real; `scripts/setup` installs it.
 //!
@@ -31,6 +31,7 @@ pub mod certificate;
 pub mod client;
 pub mod data;
 pub mod lab;
+pub mod lossy;
 pub mod middleman;
 pub mod mldsa;
 pub mod origin;

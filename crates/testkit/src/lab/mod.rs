@@ -24,6 +24,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::lossy::{Faults, LossyRelay};
+
 pub use device::Stats;
 pub use keys::Key;
 pub use namespace::Namespace;
@@ -108,6 +110,12 @@ impl Lab {
     pub fn kernel_tunnel(&self, route: &WireGuardRoute) -> KernelTunnel {
         let behind = [(ORIGIN_V4.into(), 32), (ORIGIN_V6.into(), 128)];
         KernelTunnel::start(Arc::clone(&self.client), route, &behind)
+    }
+
+    /// Starts a relay to `endpoint` on the client side's loopback interface.
+    #[must_use]
+    pub fn relay(&self, endpoint: SocketAddr, up: Faults, down: Faults, seed: u64) -> LossyRelay {
+        self.client.run(|| LossyRelay::start(endpoint, up, down, seed))
     }
 
     /// From now until the result is dropped, lets nothing but UDP to these endpoints leave the client side.

@@ -5,3 +5,4 @@
 
 mod kernel;
 mod proxies;
+mod relay;

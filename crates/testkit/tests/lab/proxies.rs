@@ -17,7 +17,7 @@ fn downloads(proxy: SocketAddr, origin: SocketAddr) {
     let scratch = Scratch::new("download");
     let file = scratch.path().join("file");
     let url = format!("http://{origin}/bytes/1000000");
-    programs::curl(&["--socks5", &proxy.to_string(), "-o", file.to_str().unwrap(), &url]).ok();
+    assert_eq!(programs::curl(&["--socks5", &proxy.to_string(), "-o", file.to_str().unwrap(), &url]).ok(), "");
     assert!(std::fs::read(file).unwrap() == data::first(1_000_000));
 }
 
