@@ -26,6 +26,7 @@
 #![expect(clippy::expect_used, reason = "a testkit fails by panicking; tests are its only caller")]
 #![expect(clippy::disallowed_methods, reason = "threads of a test may sleep; there is no runtime here to block")]
 
+pub mod bridge;
 pub mod cache;
 pub mod certificate;
 pub mod client;

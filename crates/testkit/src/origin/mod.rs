@@ -4,7 +4,9 @@
 //! Started on the server side of a [`crate::lab::Lab`], each listens on [`ORIGIN_V4`] and [`ORIGIN_V6`] instead, where
 //! the other side reaches it.
 
+mod dns;
 mod http;
+mod quic;
 mod tcp;
 mod tls;
 mod udp;
@@ -14,7 +16,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use crate::lab::{ORIGIN_V4, ORIGIN_V6};
 
+pub use dns::{DnsOrigin, Query};
 pub use http::HttpOrigin;
+pub use quic::{QuicOrigin, quic_echo};
 pub use tcp::TcpOrigin;
 pub use tls::{TlsOptions, TlsOrigin};
 pub use udp::UdpOrigin;

@@ -1,7 +1,7 @@
 //! A TCP server around a function.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -18,8 +18,6 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// A TCP server that runs a function for every connection.
 #[derive(Debug)]
 pub struct TcpOrigin {
-    v4: SocketAddrV4,
-    v6: SocketAddrV6,
     listeners: [Arc<TcpListener>; 2],
     accepted: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
@@ -29,7 +27,11 @@ impl TcpOrigin {
     /// Runs `serve` for every connection, each in a thread of its own.
     #[must_use]
     pub fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
-        let (v4, v6, listeners) = listeners();
+        Self::on(listeners(), serve)
+    }
+
+    /// The same on an IPv4 and an IPv6 listener.
+    pub(super) fn on(listeners: [TcpListener; 2], serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         let listeners = listeners.map(Arc::new);
         let accepted = Arc::new(AtomicUsize::new(0));
         let stop = Arc::new(AtomicBool::new(false));
@@ -51,7 +53,7 @@ impl TcpOrigin {
                 }
             });
         }
-        Self { v4, v6, listeners, accepted, stop }
+        Self { listeners, accepted, stop }
     }
 
     /// Sends back what it gets; passes a half-close on after the last byte.
@@ -124,19 +126,19 @@ impl TcpOrigin {
     /// The IPv4 address.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.v4.into()
+        self.listeners[0].local_addr().expect("a bound socket")
     }
 
     /// The IPv6 address.
     #[must_use]
     pub fn addr_v6(&self) -> SocketAddr {
-        self.v6.into()
+        self.listeners[1].local_addr().expect("a bound socket")
     }
 
     /// The port, of both families.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.v4.port()
+        self.addr().port()
     }
 
     /// How many connections it has accepted.
@@ -184,13 +186,13 @@ pub(crate) fn count_content(stream: &mut impl Read) -> u64 {
 }
 
 /// Two listeners on one port, so that `localhost` works whatever it resolves to first.
-fn listeners() -> (SocketAddrV4, SocketAddrV6, [TcpListener; 2]) {
+fn listeners() -> [TcpListener; 2] {
     let (v4, v6) = home();
     for _ in 0..100 {
         let first = TcpListener::bind((v4, 0)).expect("a listener");
         let port = first.local_addr().expect("a bound socket").port();
         if let Ok(second) = TcpListener::bind((v6, port)) {
-            return (SocketAddrV4::new(v4, port), SocketAddrV6::new(v6, port, 0, 0), [first, second]);
+            return [first, second];
         }
     }
     panic!("no port is free on both {v4} and {v6}");

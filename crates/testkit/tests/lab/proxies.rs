@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
+use adit_testkit::bridge::UdpBridge;
 use adit_testkit::client::{Association, To, http_connect, socks5};
 use adit_testkit::lab::{Lab, PeerOptions};
-use adit_testkit::origin::{HttpOrigin, TcpOrigin, UdpOrigin};
+use adit_testkit::origin::{HttpOrigin, QuicOrigin, TcpOrigin, UdpOrigin, quic_echo};
 use adit_testkit::peers::Era;
 use adit_testkit::stage::FAR_NAME;
 use adit_testkit::subject::{Subject, Way};
@@ -25,7 +26,8 @@ fn carries_everything(subject: Subject) {
     for v6 in [false, true] {
         let lab = Lab::new();
         let peer = lab.peer(PeerOptions { pre_shared_key: v6, ..PeerOptions::default() });
-        let (echo, http, udp) = lab.inside(|| (TcpOrigin::echo(), HttpOrigin::start(), UdpOrigin::echo("far ")));
+        let (echo, http) = lab.inside(|| (TcpOrigin::echo(), HttpOrigin::start()));
+        let (udp, quic) = lab.inside(|| (UdpOrigin::echo("far "), QuicOrigin::start()));
         let endpoint = if v6 { peer.endpoint_v6() } else { peer.endpoint_v4() };
         let route = peer.route().through(endpoint);
         let watch = lab.watch(&[endpoint]);
@@ -43,6 +45,8 @@ fn carries_everything(subject: Subject) {
                 let association = Association::open(proxy.addr).unwrap();
                 assert_eq!(association.ask(&to.into(), b"datagram").unwrap(), (to.into(), b"far datagram".to_vec()));
             }
+            let bridge = UdpBridge::open(proxy.addr, quic.addr()).unwrap();
+            assert!(quic_echo(bridge.addr(), &data::first(100_000)).unwrap() == data::first(100_000));
         });
         let stats = peer.stats();
         assert!(stats.sent > 1_000_000 && stats.last_handshake.is_some(), "{stats:?}");
