@@ -1,3 +1,4 @@
+// WireGuard's own user-space implementation, unchanged. Debian's package is older than its UDP segmentation offload.
 module adit.test/peers/wireguard-go
 
 go 1.26

@@ -71,6 +71,10 @@ impl Lab {
             side.add_address(LINK, v4.into(), 24);
             side.add_address(LINK, v6.into(), 64);
             side.ip(&format!("link set {LINK} up"));
+            // A window for 5 Gbit/s at 50 ms, so that it is never an origin's kernel that a table shows.
+            for direction in ["ipv4/tcp_rmem", "ipv4/tcp_wmem"] {
+                side.set(direction, "4096 131072 67108864");
+            }
         }
         server.add_address("lo", ORIGIN_V4.into(), 32);
         server.add_address("lo", ORIGIN_V6.into(), 128);
