@@ -17,6 +17,7 @@
 
 mod key;
 mod moment;
+mod noise;
 pub mod options;
 mod outbox;
 
