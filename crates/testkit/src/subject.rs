@@ -162,6 +162,9 @@ fn yaml_wireguard(route: &WireGuardRoute) -> String {
     if let Some(key) = &route.pre_shared_key {
         text += &format!("    pre-shared-key: {}\n", key.base64());
     }
+    for key in &route.more {
+        text += &format!("    {key}\n");
+    }
     text
 }
 

@@ -3,7 +3,8 @@
 //
 // It is not Mihomo's own command, because that one links the TUN device, whose module cannot be verified through the
 // checksum database. Keys read: port, socks-port, mixed-port, authentication, log-level, ipv6, hosts, proxies,
-// rules. Unknown keys are an error, so that a test never believes in a setting that is not there.
+// rules. Unknown keys are an error, so that a test never believes in a setting that is not there. A proxy's own DNS servers
+// are plain UDP ones, `udp://ADDRESS:PORT`.
 package main
 
 import (
@@ -23,6 +24,7 @@ import (
 	"github.com/metacubex/mihomo/component/resolver"
 	"github.com/metacubex/mihomo/component/trie"
 	"github.com/metacubex/mihomo/constant"
+	"github.com/metacubex/mihomo/dns"
 	authStore "github.com/metacubex/mihomo/listener/auth"
 	"github.com/metacubex/mihomo/listener/http"
 	"github.com/metacubex/mihomo/listener/mixed"
@@ -102,6 +104,7 @@ func plan(cfg config) error {
 	}
 	resolver.DefaultHosts = resolver.NewHosts(hosts)
 
+	dns.ParseNameServer = nameServers
 	proxies := map[string]constant.Proxy{
 		"DIRECT": adapter.NewProxy(outbound.NewDirect()),
 		"REJECT": adapter.NewProxy(outbound.NewReject()),
@@ -136,6 +139,20 @@ func plan(cfg config) error {
 	}
 	tunnel.UpdateRules(list, nil, nil)
 	return nil
+}
+
+// nameServers reads the servers that a layer-3 proxy asks through itself. Mihomo's own reader is in a package that links the
+// TUN device.
+func nameServers(urls []string) ([]dns.NameServer, error) {
+	var servers []dns.NameServer
+	for _, url := range urls {
+		address, ok := strings.CutPrefix(url, "udp://")
+		if _, err := netip.ParseAddrPort(address); !ok || err != nil {
+			return nil, fmt.Errorf("dns: %q is not udp://ADDRESS:PORT", url)
+		}
+		servers = append(servers, dns.NameServer{Addr: address})
+	}
+	return servers, nil
 }
 
 // listen opens the doors on loopback.

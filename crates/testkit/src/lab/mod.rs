@@ -18,6 +18,7 @@ mod device;
 mod keys;
 mod namespace;
 mod peer;
+mod resolver;
 mod watch;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -30,6 +31,7 @@ pub use device::Stats;
 pub use keys::Key;
 pub use namespace::Namespace;
 pub use peer::{KernelTunnel, PeerOptions, WireGuardPeer, WireGuardRoute};
+pub use resolver::with_name_server;
 pub use watch::LeakWatch;
 
 /// The client's address on the link.

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use socket2::{Domain, Protocol, Socket, Type};
+
 use super::device::{Device, Remote, Stats};
 use super::{Key, Namespace, OUTER_SERVER_V4, OUTER_SERVER_V6};
 use crate::Process;
@@ -41,6 +43,8 @@ pub struct WireGuardRoute {
     pub mtu: u16,
     /// Seconds between keepalives, 0 for none.
     pub keepalive: u16,
+    /// More keys of the proxy, for adit and Mihomo: `"remote-dns-resolve: true"`.
+    pub more: Vec<String>,
 }
 
 impl WireGuardRoute {
@@ -48,6 +52,13 @@ impl WireGuardRoute {
     #[must_use]
     pub fn through(mut self, endpoint: SocketAddr) -> Self {
         self.endpoint = endpoint;
+        self
+    }
+
+    /// The same route with one more key.
+    #[must_use]
+    pub fn with(mut self, key: &str) -> Self {
+        self.more.push(key.to_owned());
         self
     }
 }
@@ -97,6 +108,7 @@ impl WireGuardPeer {
             endpoint: self.endpoint_v4(),
             mtu: self.mtu,
             keepalive: 0,
+            more: Vec::new(),
         };
         self.clients.push((route.clone(), remote));
         route
@@ -160,6 +172,22 @@ impl WireGuardPeer {
     pub fn admit(&self, admit: bool) {
         let (_, remote) = &self.clients[0];
         if admit { self.device.add(remote) } else { self.device.remove(&remote.public_key) }
+    }
+
+    /// Sends an IP packet of the test's own making to a client, header and all; the kernel writes the header checksum and the
+    /// length of IPv4 ones itself.
+    ///
+    /// # Panics
+    /// When the kernel refuses it, because it is larger than the interface's MTU or has an IPv4 header it does not know.
+    pub fn inject(&self, to: IpAddr, packet: &[u8]) {
+        self.device.namespace.run(|| {
+            let domain = if to.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+            // raw(7): this protocol means that the header is there.
+            let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(255))).expect("a raw socket");
+            socket.bind_device(Some(self.interface().as_bytes())).expect("the peer's interface");
+            let sent = socket.send_to(packet, &SocketAddr::new(to, 0).into()).expect("a packet that the kernel takes");
+            assert_eq!(sent, packet.len());
+        });
     }
 
     /// Its interface's name.

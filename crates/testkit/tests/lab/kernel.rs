@@ -1,11 +1,13 @@
 //! The lab with a kernel as the client.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::process::Command;
 use std::time::Duration;
 
-use adit_testkit::lab::{Lab, PeerOptions};
-use adit_testkit::origin::TcpOrigin;
+use adit_testkit::lab::{Lab, ORIGIN_V4, PeerOptions, with_name_server};
+use adit_testkit::origin::{DnsOrigin, TcpOrigin};
+use adit_testkit::programs;
 
 /// Sends and gets its bytes back.
 pub(crate) fn exchange(mut stream: TcpStream) {
@@ -77,4 +79,38 @@ fn a_peer_restarts_and_a_link_comes_back() {
     let _tunnel = lab.kernel_tunnel(&route);
     lab.client().run(|| echoes(echo.addr_v6()));
     assert!(peer.stats().last_handshake.is_some());
+}
+
+#[test]
+fn a_packet_of_our_own_making_comes_out_of_the_tunnel() {
+    let lab = Lab::new();
+    let peer = lab.peer(PeerOptions::default());
+    let echo = lab.inside(TcpOrigin::echo);
+    let route = peer.route();
+    let _tunnel = lab.kernel_tunnel(&route);
+    let v4 = route.v4.unwrap();
+    let socket = lab.client().run(|| {
+        echoes(echo.addr());
+        UdpSocket::bind((v4, 0)).unwrap()
+    });
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    // IPv4 from 10.66.0.1, UDP from port 9 without a checksum.
+    let port = socket.local_addr().unwrap().port().to_be_bytes();
+    let header = [0x45, 0, 0, 31, 0, 1, 0, 0, 64, 17, 0, 0, 10, 66, 0, 1];
+    let packet = [&header[..], &v4.octets(), &[0, 9], &port, &[0, 11, 0, 0], b"raw"].concat();
+    peer.inject(v4.into(), &packet);
+    let mut buffer = [0; 16];
+    let (n, from) = socket.recv_from(&mut buffer).unwrap();
+    assert_eq!((&buffer[..n], from), (&b"raw"[..], SocketAddr::from(([10, 66, 0, 1], 9))));
+}
+
+#[test]
+fn programs_on_the_client_side_can_have_a_name_server() {
+    let lab = Lab::new();
+    let dns = lab.inside(|| DnsOrigin::start_on_53(&[("moving.test", ORIGIN_V4.into())]));
+    let mut python = Command::new("python3");
+    python.args(["-c", "import os, socket; print(socket.gethostbyname('moving.test'), os.environ['A'])"]).env("A", "b");
+    let mut wrapped = with_name_server(&python, dns.addr().ip());
+    let said = lab.client().run(|| programs::run(&mut wrapped));
+    assert_eq!(said.ok(), format!("{ORIGIN_V4} b"));
 }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use adit_testkit::bridge::UdpBridge;
 use adit_testkit::client::{Association, To, http_connect, socks5};
-use adit_testkit::lab::{Lab, PeerOptions};
-use adit_testkit::origin::{HttpOrigin, QuicOrigin, TcpOrigin, UdpOrigin, quic_echo};
+use adit_testkit::lab::{Lab, ORIGIN_V4, PeerOptions};
+use adit_testkit::origin::{DnsOrigin, HttpOrigin, QuicOrigin, TcpOrigin, UdpOrigin, quic_echo};
 use adit_testkit::peers::Era;
 use adit_testkit::stage::FAR_NAME;
 use adit_testkit::subject::{Subject, Way};
@@ -62,4 +62,20 @@ fn mihomo_carries_everything() {
 #[test]
 fn xray_carries_everything() {
     carries_everything(Subject::Xray(Era::Xray26_10));
+}
+
+#[test]
+fn mihomo_asks_a_server_in_the_tunnel() {
+    let lab = Lab::new();
+    let peer = lab.peer(PeerOptions::default());
+    let (echo, dns) = lab.inside(|| (TcpOrigin::echo(), DnsOrigin::start(&[("only.inside.test", ORIGIN_V4.into())])));
+    let server = format!("dns: ['udp://{}']", dns.addr());
+    let route = peer.route().with("remote-dns-resolve: true").with(&server);
+    let watch = lab.watch(&[route.endpoint]);
+    lab.client().run(|| {
+        let proxy = Subject::Mihomo.start(Way::WireGuard(&route));
+        exchange(socks5(proxy.addr, &To::name("only.inside.test", echo.port())).unwrap());
+    });
+    assert!(dns.asked().iter().any(|query| query.name == "only.inside.test"));
+    assert_eq!(watch.leaks(), 0);
 }
