@@ -15,13 +15,19 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod allowed_ips;
+mod device;
+mod inner;
 mod key;
 mod moment;
 mod noise;
 pub mod options;
 mod outbox;
+mod peer;
 
+pub use device::{Device, NoPeer, PeerId};
 pub use key::{KeyError, PresharedKey, PrivateKey, PublicKey};
-pub use moment::Moment;
+pub use moment::{Clock, Moment};
 pub use options::Options;
 pub use outbox::{Outbox, Train};
+pub use peer::{Link, Status};

@@ -39,6 +39,15 @@ impl Add<Duration> for Moment {
     }
 }
 
+/// What the clocks say. The wall clock is only for the timestamps of handshakes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    /// For everything that takes time.
+    pub now: Moment,
+    /// The wall clock, since 1970; it may jump either way.
+    pub unix: Duration,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,10 +18,10 @@ mod tests;
 pub(crate) use cookie::Cookie;
 pub(crate) use gate::{Gate, Verdict};
 pub(crate) use handshake::{Identity, Initiator, Remote, Responder};
-pub(crate) use message::{DATA_OVERHEAD, INITIATION_LEN, Message, RESPONSE_LEN};
+pub(crate) use message::{CookieReply, DATA_OVERHEAD, Data, Initiation, Message, Response};
 pub(crate) use session::{REKEY_AFTER_MESSAGES, Session};
 pub(crate) use tai64n::{Stamper, Tai64n};
-pub(crate) use wire::Wire;
+pub(crate) use wire::{Kind, Wire};
 
 use thiserror::Error;
 

@@ -4,7 +4,7 @@ use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroize;
 
 use super::Rejected;
-use super::message::{DATA_HEADER, DATA_OVERHEAD, TAG_LEN};
+use super::message::{DATA_HEADER, TAG_LEN};
 use super::replay::Window;
 
 /// After so many messages the initiator asks for new keys (whitepaper §6.1).
@@ -47,6 +47,11 @@ impl Session {
     /// How many messages were sent.
     pub(crate) fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// Whether it has sent all it may.
+    pub(crate) fn exhausted(&self) -> bool {
+        self.sent >= REJECT_AFTER_MESSAGES
     }
 
     /// Seals in place. `message` is a whole data message: 16 bytes of header (its type word stays as it is), the plaintext,

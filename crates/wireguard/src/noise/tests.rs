@@ -4,7 +4,7 @@ use boringtun::noise::{Tunn, TunnResult};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-use super::message::Message;
+use super::message::{INITIATION_LEN, Message};
 use super::wire::Kind;
 use super::*;
 use crate::{Moment, PresharedKey, PrivateKey, PublicKey};
