@@ -45,7 +45,7 @@ impl Device {
     /// A device that knows its peers, but not where they are. `random` makes keys, so it has to be a good source; tests
     /// bring a seeded one.
     #[must_use]
-    pub fn new(options: &Options, random: impl rand::RngCore + rand::CryptoRng + Send + 'static) -> Self {
+    pub fn new(options: &Options, random: impl rand::CryptoRng + Send + 'static) -> Self {
         let identity = Identity::new(options.private_key.clone());
         let mut allowed = AllowedIps::default();
         let mut by_key = HashMap::new();
@@ -172,6 +172,12 @@ impl Device {
             }
         }
         self.peers.iter().filter_map(Peer::deadline).min()
+    }
+
+    /// How many indices we can be written to under.
+    #[cfg(test)]
+    pub(crate) fn index_count(&self) -> usize {
+        self.by_index.len()
     }
 
     /// Somebody wants a session: answers, if it is a peer and not a replay.

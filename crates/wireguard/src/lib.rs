@@ -17,6 +17,8 @@
 
 mod allowed_ips;
 mod device;
+#[cfg(test)]
+mod device_tests;
 mod inner;
 mod key;
 mod moment;

@@ -25,7 +25,7 @@ impl Train {
     fn takes(&self, to: SocketAddr, len: usize) -> bool {
         self.to == to
             && len <= self.stride
-            && self.bytes.len() % self.stride == 0
+            && self.bytes.len().is_multiple_of(self.stride)
             && self.bytes.len() / self.stride < Self::MAX_DATAGRAMS
             && self.bytes.len() + len <= Self::MAX_BYTES
     }

@@ -143,9 +143,9 @@ fn f_g5_a_forged_answer_does_not_disturb_the_handshake() {
 #[test]
 fn f_g2_a_message_counts_once() {
     let (mut ours, mut theirs) = pair(&mut StdRng::seed_from_u64(5));
-    let message = data(&mut ours, 16);
+    let mut message = data(&mut ours, 16);
     open(&mut theirs, &mut message.clone()).unwrap();
-    assert_eq!(open(&mut theirs, &mut message.clone()).unwrap_err(), Rejected::Replay);
+    assert_eq!(open(&mut theirs, &mut message).unwrap_err(), Rejected::Replay);
 }
 
 #[test]

@@ -319,7 +319,6 @@ impl Peer {
         }
         if self.timers.take_wipe(now) {
             self.sessions = Sessions::default();
-            self.pending = None;
             self.cookie = None;
             self.forget_indices(desk);
         }

@@ -43,7 +43,7 @@ impl Sessions {
     /// The peer answered us: it can open what we send from now on.
     pub(super) fn agreed_as_initiator(&mut self, session: Session, now: Moment) {
         let new = Aged { session, born: now, initiator: true, last_minute: false };
-        self.previous = self.next.take().or(self.current.take());
+        self.previous = self.next.take().or_else(|| self.current.take());
         self.current = Some(new);
     }
 
