@@ -192,7 +192,7 @@ impl Device {
         if !self.passes(initiation.bytes, initiation.sender, from, clock, out) {
             return;
         }
-        let Ok((responder, who, stamp)) = Responder::read(&self.identity, initiation, &mut *self.random) else {
+        let Ok((responder, who, stamp)) = Responder::read(&self.identity, initiation) else {
             return;
         };
         let Some(&id) = self.by_key.get(&who) else { return };

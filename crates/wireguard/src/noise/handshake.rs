@@ -1,24 +1,17 @@
 //! Three keys each, one round trip: the pattern IKpsk2 (whitepaper §5.4.2, §5.4.3).
 
-use rand::SeedableRng as _;
-use rand::rngs::StdRng;
-use snow::params::{CipherChoice, DHChoice, HashChoice};
-use snow::resolvers::{BoxedCryptoResolver, CryptoResolver, DefaultResolver};
-use snow::types::{Cipher, Dh, Hash};
-use snow::{Builder, HandshakeState};
+use zeroize::Zeroize;
 
 use super::cookie::{Cookie, LabelKeys};
 use super::gate::Gate;
 use super::message::{CookieReply, INITIATION_LEN, Initiation, RESPONSE_LEN, Response};
+use super::pattern::{Asked, Heard};
 use super::tai64n::Tai64n;
 use super::wire::{Kind, Wire};
 use super::{Random, Rejected, Session};
 use crate::{Moment, PresharedKey, PrivateKey, PublicKey};
 
-const PATTERN: &str = "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
 const PROLOGUE: &[u8] = b"WireGuard v1 zx2c4 Jason@zx2c4.com";
-/// Where the shared secret is mixed in.
-const PSK_PLACE: u8 = 2;
 
 /// Who we are.
 pub(crate) struct Identity {
@@ -56,14 +49,14 @@ impl Remote {
 /// A handshake that we began.
 pub(crate) struct Initiator {
     index: u32,
-    noise: Box<HandshakeState>,
+    noise: Box<Asked>,
     mac1: [u8; 16],
 }
 
 impl Initiator {
     /// Begins one under our `index`, and gives the message to send, without reserved bytes or prefix.
     ///
-    /// `None` if the keys are unusable, which X25519 keys never are.
+    /// `None` if the peer's public key is one of the few points that make every secret zero.
     pub(crate) fn start(
         identity: &Identity,
         remote: &Remote,
@@ -73,19 +66,19 @@ impl Initiator {
         cookie: Option<&[u8; 16]>,
         random: &mut dyn Random,
     ) -> Option<(Self, [u8; INITIATION_LEN])> {
-        let mut noise = builder(random)?
-            .local_private_key(identity.private.reveal())
-            .ok()?
-            .remote_public_key(remote.public.as_bytes())
-            .ok()?
-            .psk(PSK_PLACE, remote.shared.reveal())
-            .ok()?
-            .build_initiator()
-            .ok()?;
         let mut message = [0; INITIATION_LEN];
         message[..4].copy_from_slice(&wire.word(Kind::Initiation, random));
         message[4..8].copy_from_slice(&index.to_le_bytes());
-        noise.write_message(&stamp.0, &mut message[8..116]).ok()?;
+        let noise = Asked::write(
+            PROLOGUE,
+            &identity.private,
+            &remote.public,
+            &remote.shared,
+            ephemeral(random),
+            &stamp.0,
+            &mut message[8..116],
+        )
+        .ok()?;
         let mac1 = remote.keys.sign(&mut message, cookie);
         Some((Self { index, noise: Box::new(noise), mac1 }, message))
     }
@@ -98,15 +91,13 @@ impl Initiator {
     /// Ends the handshake with the peer's answer.
     ///
     /// # Errors
-    /// [`Rejected::Forged`] if it is not an answer of the peer; the handshake goes on as if it had not come, because snow
-    /// takes back what a message that fails has changed (F-G5).
-    pub(crate) fn finish(&mut self, response: &Response<'_>) -> Result<Session, Rejected> {
+    /// [`Rejected::Forged`] if it is not an answer of the peer; the handshake goes on as if it had not come (F-G5).
+    pub(crate) fn finish(&self, response: &Response<'_>) -> Result<Session, Rejected> {
         if response.receiver != self.index {
             return Err(Rejected::Unknown);
         }
-        self.noise.read_message(response.noise(), &mut [0; 16]).map_err(|_| Rejected::Forged)?;
-        let (send, receive) = self.noise.dangerously_get_raw_split();
-        Session::new(self.index, response.sender, send, receive).ok_or(Rejected::Forged)
+        let keys = self.noise.read(response.noise(), &mut [])?;
+        Session::new(self.index, response.sender, &keys.initiator, &keys.responder).ok_or(Rejected::Forged)
     }
 
     /// Takes the cookie out of the peer's reply to our message.
@@ -123,7 +114,7 @@ impl Initiator {
 
 /// A handshake that somebody else began.
 pub(crate) struct Responder {
-    noise: Box<HandshakeState>,
+    noise: Heard,
     remote_index: u32,
 }
 
@@ -135,24 +126,16 @@ impl Responder {
     pub(crate) fn read(
         identity: &Identity,
         initiation: &Initiation<'_>,
-        random: &mut dyn Random,
     ) -> Result<(Self, PublicKey, Tai64n), Rejected> {
-        let build =
-            |builder: Builder<'_>| builder.local_private_key(identity.private.reveal()).ok()?.build_responder().ok();
-        let mut noise = builder(random).and_then(build).ok_or(Rejected::Forged)?;
         let mut stamp = [0; 12];
-        let length = noise.read_message(initiation.noise(), &mut stamp).map_err(|_| Rejected::Forged)?;
-        let public = noise.get_remote_static().and_then(|key| key.try_into().ok()).ok_or(Rejected::Forged)?;
-        if length != stamp.len() {
-            return Err(Rejected::Forged);
-        }
-        let responder = Self { noise: Box::new(noise), remote_index: initiation.sender };
-        Ok((responder, PublicKey::from_bytes(public), Tai64n(stamp)))
+        let noise = Heard::read(PROLOGUE, &identity.private, initiation.noise(), &mut stamp)?;
+        let public = noise.remote();
+        Ok((Self { noise, remote_index: initiation.sender }, public, Tai64n(stamp)))
     }
 
     /// Answers under our `index`: the session, and the message to send, without reserved bytes or prefix.
     pub(crate) fn answer(
-        mut self,
+        self,
         remote: &Remote,
         wire: &Wire,
         index: u32,
@@ -163,51 +146,16 @@ impl Responder {
         message[..4].copy_from_slice(&wire.word(Kind::Response, random));
         message[4..8].copy_from_slice(&index.to_le_bytes());
         message[8..12].copy_from_slice(&self.remote_index.to_le_bytes());
-        self.noise.set_psk(usize::from(PSK_PLACE), remote.shared.reveal()).ok()?;
-        self.noise.write_message(&[], &mut message[12..60]).ok()?;
+        let keys = self.noise.write(&remote.shared, &ephemeral(random), &[], &mut message[12..60]).ok()?;
         remote.keys.sign(&mut message, cookie);
-        let (receive, send) = self.noise.dangerously_get_raw_split();
-        Some((Session::new(index, self.remote_index, send, receive)?, message))
+        Some((Session::new(index, self.remote_index, &keys.responder, &keys.initiator)?, message))
     }
 }
 
-/// A handshake whose random numbers come from `random`.
-fn builder(random: &mut dyn Random) -> Option<Builder<'static>> {
-    let mut seed = [0; 32];
-    random.fill_bytes(&mut seed);
-    let resolver: BoxedCryptoResolver = Box::new(Seeded { seed, rest: DefaultResolver });
-    Builder::with_resolver(PATTERN.parse().ok()?, resolver).prologue(PROLOGUE).ok()
-}
-
-/// snow's own primitives, but a generator of random numbers that was seeded from outside.
-struct Seeded {
-    seed: [u8; 32],
-    rest: DefaultResolver,
-}
-
-impl CryptoResolver for Seeded {
-    fn resolve_rng(&self) -> Option<Box<dyn snow::types::Random>> {
-        Some(Box::new(Generator(StdRng::from_seed(self.seed))))
-    }
-
-    fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
-        self.rest.resolve_dh(choice)
-    }
-
-    fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
-        self.rest.resolve_hash(choice)
-    }
-
-    fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
-        self.rest.resolve_cipher(choice)
-    }
-}
-
-struct Generator(StdRng);
-
-impl snow::types::Random for Generator {
-    fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), snow::Error> {
-        rand::RngCore::fill_bytes(&mut self.0, dest);
-        Ok(())
-    }
+fn ephemeral(random: &mut dyn Random) -> PrivateKey {
+    let mut bytes = [0; 32];
+    random.fill_bytes(&mut bytes);
+    let key = PrivateKey::from_bytes(bytes);
+    bytes.zeroize();
+    key
 }

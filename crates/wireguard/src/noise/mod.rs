@@ -1,19 +1,24 @@
 //! The cryptography of WireGuard, without I/O, time or randomness of its own.
 //!
-//! The handshake is the pattern `Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s`, run by [`snow`]; what is around it (indices,
-//! MACs, cookies, timestamps) and the transport of data are here. See docs/decisions/0005.
+//! The handshake follows the pattern IKpsk2 of Noise; around it are indices, MACs, cookies and timestamps, and after it
+//! the transport of data. See docs/decisions/0005.
 
 mod cookie;
 mod gate;
 mod handshake;
 mod message;
+mod pattern;
 mod replay;
 mod session;
 mod tai64n;
 mod wire;
 
 #[cfg(test)]
+mod pattern_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 
 pub(crate) use cookie::Cookie;
 pub(crate) use gate::{Gate, Verdict};

@@ -1,7 +1,6 @@
 //! The transport of data under one pair of keys.
 
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
-use zeroize::Zeroize;
 
 use super::Rejected;
 use super::message::{DATA_HEADER, TAG_LEN};
@@ -27,13 +26,10 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A session with the keys of a finished handshake, which are wiped. `None` never happens: the keys have the right length.
-    pub(super) fn new(local: u32, remote: u32, mut send: [u8; 32], mut receive: [u8; 32]) -> Option<Self> {
+    /// A session with the keys of a finished handshake. `None` never happens: the keys have the right length.
+    pub(super) fn new(local: u32, remote: u32, send: &[u8; 32], receive: &[u8; 32]) -> Option<Self> {
         let key = |bytes: &[u8; 32]| UnboundKey::new(&CHACHA20_POLY1305, bytes).ok().map(LessSafeKey::new);
-        let keys = key(&send).zip(key(&receive));
-        send.zeroize();
-        receive.zeroize();
-        let (sender, receiver) = keys?;
+        let (sender, receiver) = key(send).zip(key(receive))?;
         Some(Self {
             local_index: local,
             remote_index: remote,

@@ -62,11 +62,11 @@ fn open(session: &mut Session, message: &mut [u8]) -> Result<Vec<u8>, Rejected> 
 
 /// Two sessions that fit each other.
 fn pair(random: &mut StdRng) -> (Session, Session) {
-    let (mut initiator, mut initiation) = start(random);
+    let (initiator, mut initiation) = start(random);
     let Some(Message::Initiation(initiation)) = Message::parse(&Wire::default(), &mut initiation) else {
         panic!("not an initiation")
     };
-    let (responder, who, stamp) = Responder::read(&identity(THEIRS), &initiation, random).unwrap();
+    let (responder, who, stamp) = Responder::read(&identity(THEIRS), &initiation).unwrap();
     assert_eq!((who, stamp), (public(OURS), Tai64n([9; 12])));
     let (theirs, mut response) = responder.answer(&remote(OURS), &Wire::default(), 8, None, random).unwrap();
     let Some(Message::Response(response)) = Message::parse(&Wire::default(), &mut response) else {
@@ -86,7 +86,7 @@ fn both_ends_have_the_same_keys_crosswise() {
 #[test]
 fn boringtun_answers_us() {
     let random = &mut StdRng::seed_from_u64(2);
-    let (mut initiator, initiation) = start(random);
+    let (initiator, initiation) = start(random);
     let mut peer = boringtun(THEIRS, OURS);
     let mut buffer = [0; 2048];
     let response = to_network(peer.decapsulate(None, &initiation, &mut buffer));
@@ -115,7 +115,7 @@ fn we_answer_boringtun() {
         Verdict::Pass
     ));
     let Some(Message::Initiation(initiation)) = Message::parse(&Wire::default(), initiation) else { panic!() };
-    let (responder, who, _) = Responder::read(&identity(OURS), &initiation, random).unwrap();
+    let (responder, who, _) = Responder::read(&identity(OURS), &initiation).unwrap();
     assert_eq!(who, public(THEIRS));
     let (mut session, response) = responder.answer(&remote(THEIRS), &Wire::default(), 0x0100, None, random).unwrap();
     let keepalive = to_network(peer.decapsulate(None, &response, &mut buffer));
@@ -125,9 +125,9 @@ fn we_answer_boringtun() {
 #[test]
 fn f_g5_a_forged_answer_does_not_disturb_the_handshake() {
     let random = &mut StdRng::seed_from_u64(4);
-    let (mut initiator, mut initiation) = start(random);
+    let (initiator, mut initiation) = start(random);
     let Some(Message::Initiation(initiation)) = Message::parse(&Wire::default(), &mut initiation) else { panic!() };
-    let (responder, ..) = Responder::read(&identity(THEIRS), &initiation, random).unwrap();
+    let (responder, ..) = Responder::read(&identity(THEIRS), &initiation).unwrap();
     let (_, genuine) = responder.answer(&remote(OURS), &Wire::default(), 8, None, random).unwrap();
     for byte in 12..60 {
         let mut forged = genuine;
