@@ -149,7 +149,7 @@ impl<'d> Value<'d> {
     }
 
     /// Whether the value says that the feature it configures is not wanted: nothing is lost when we ignore that.
-    fn is_off(&self) -> bool {
+    pub(crate) fn is_off(&self) -> bool {
         match &self.node.shape {
             Shape::Null => true,
             Shape::Scalar(text) => matches!(&**text, "" | "0" | "false" | "False" | "FALSE" | "off" | "no"),

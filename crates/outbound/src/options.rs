@@ -1,6 +1,7 @@
 //! What an outbound is built from. `config` makes these from YAML and share links; nothing in them can be wrong.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit_net::{Secret, SocketOptions, Tag, Target};
 
@@ -61,6 +62,8 @@ pub enum Kind {
     Http(Http),
     /// A VLESS server.
     Vless(Box<crate::vless::Options>),
+    /// A WireGuard tunnel.
+    WireGuard(Box<WireGuard>),
 }
 
 /// An upstream SOCKS5 server.
@@ -85,6 +88,17 @@ pub struct Http {
     pub tls: Option<Tls>,
     /// Headers sent with CONNECT; they override ours of the same name. Checked: token names, no CR or LF in values.
     pub headers: Vec<(String, Secret)>,
+}
+
+/// A WireGuard tunnel and where its other ends are.
+#[derive(Clone, Debug)]
+pub struct WireGuard {
+    /// The tunnel itself.
+    pub tunnel: adit_wireguard::Options,
+    /// Where each of its peers is, in their order.
+    pub endpoints: Vec<Target>,
+    /// How often the endpoints' names are looked up again; `None` is only after failures.
+    pub refresh: Option<Duration>,
 }
 
 /// A user name and password.

@@ -1,8 +1,11 @@
 //! One entry of `proxies:`.
 
+mod keys;
+mod wireguard;
+
 use std::collections::HashMap;
 
-use adit_net::{Host, Secret, Tag, Target};
+use adit_net::{Secret, Tag, Target};
 use adit_outbound::options::{Common, Credentials, Http, IpVersion, Kind, Outbound, Socks5};
 
 use super::flaw::{Flaw, Gravity};
@@ -11,6 +14,7 @@ use crate::context::Context;
 use crate::read::{Fields, Text, Value};
 use crate::report::{Draft, shown};
 use crate::yaml::At;
+use keys::Keys;
 
 /// Types that Mihomo has and we do not, with their names in its API.
 const UNSUPPORTED: &[(&str, &str)] = &[
@@ -34,23 +38,16 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("trusttunnel", "TrustTunnel"),
     ("tuic", "Tuic"),
     ("vmess", "Vmess"),
-    ("wireguard", "WireGuard"),
     ("zerotier", "ZeroTier"),
 ];
 
-const SUPPORTED: &[&str] = &["direct", "reject", "socks5", "http", "vless"];
+const SUPPORTED: &[&str] = &["direct", "reject", "socks5", "http", "vless", "wireguard"];
 
 /// Reads one proxy.
 pub(super) struct Reader<'d, 'c> {
-    index: usize,
-    cx: &'c Context<'d>,
-    fields: Fields<'d>,
+    keys: Keys<'d, 'c>,
     /// Where the type was written.
     kind: Text<'d>,
-    /// Required keys that are not there.
-    missing: Vec<&'static str>,
-    /// Something required was there but could not be read; that is already reported.
-    broken: bool,
     /// What it is asked to do is impossible; that is already reported.
     refuses: bool,
 }
@@ -81,24 +78,24 @@ impl<'d, 'c> Reader<'d, 'c> {
             cx.report.error(fields.first_key(), format!("proxy {index}: missing type"));
             return None;
         };
-        Some(Self { index, cx, kind: kind.text()?, fields, missing: Vec::new(), broken: false, refuses: false })
+        Some(Self { kind: kind.text()?, keys: Keys::new(index, fields, cx), refuses: false })
     }
 
     pub(super) fn read(mut self) -> Option<(Text<'d>, Proxy<'d>)> {
         let name = self.required_text("name");
         let mut common = self.common();
-        let dialer = self.fields.take("dialer-proxy").and_then(Value::text).filter(|text| !text.text.is_empty());
+        let dialer = self.keys.fields.take("dialer-proxy").and_then(Value::text).filter(|text| !text.text.is_empty());
         let (made, shown_type) = self.kind(name.map_or("", |name| name.text));
-        let index = self.index;
-        if !self.missing.is_empty() {
-            self.missing.sort_unstable();
-            let message = format!("proxy {index}: '' has unset fields: {}", self.missing.join(", "));
-            self.cx.report.error(name.map_or_else(|| self.fields.first_key(), |name| name.at), message);
+        let index = self.keys.index;
+        if !self.keys.missing.is_empty() {
+            self.keys.missing.sort_unstable();
+            let message = format!("proxy {index}: '' has unset fields: {}", self.keys.missing.join(", "));
+            self.keys.cx.report.error(name.map_or_else(|| self.keys.fields.first_key(), |name| name.at), message);
         }
         let section = format!("a proxy of type {}", self.kind.text);
         match self.kind.text {
-            "vless" => self.fields.finish(&section, UNSUPPORTED_VLESS),
-            known if SUPPORTED.contains(&known) => self.fields.finish(&section, UNSUPPORTED_COMMON),
+            "vless" => self.keys.fields.finish(&section, UNSUPPORTED_VLESS),
+            known if SUPPORTED.contains(&known) => self.keys.fields.finish(&section, UNSUPPORTED_COMMON),
             _ => {} // its keys mean nothing to us
         }
         let name = name?;
@@ -121,14 +118,15 @@ impl<'d, 'c> Reader<'d, 'c> {
             "socks5" => (self.socks5(), "Socks5"),
             "http" => (self.http(), "Http"),
             "vless" => (self.vless(), "Vless"),
+            "wireguard" => (self.wireguard(), "WireGuard"),
             other => match UNSUPPORTED.iter().find(|(name, _)| *name == other) {
                 Some((known, shown_type)) => {
                     self.stub(known, name);
                     (None, *shown_type)
                 }
                 None => {
-                    let text = format!("proxy {}: unsupport proxy type: {}", self.index, shown(other));
-                    self.cx.report.add(Draft::error(self.kind.at, text).meant(other, SUPPORTED.iter().copied()));
+                    let text = format!("proxy {}: unsupport proxy type: {}", self.keys.index, shown(other));
+                    self.keys.cx.report.add(Draft::error(self.kind.at, text).meant(other, SUPPORTED.iter().copied()));
                     (None, "Unknown")
                 }
             },
@@ -137,7 +135,7 @@ impl<'d, 'c> Reader<'d, 'c> {
 
     fn stub(&self, kind: &str, name: &str) {
         let text = format!("proxies of type {kind} are not supported yet; '{}' refuses all connections", shown(name));
-        self.cx.report.once(format!("proxy type {kind}"), Draft::warning(self.kind.at, text));
+        self.keys.cx.report.once(format!("proxy type {kind}"), Draft::warning(self.kind.at, text));
     }
 
     fn socks5(&mut self) -> Option<Kind> {
@@ -168,21 +166,21 @@ impl<'d, 'c> Reader<'d, 'c> {
         let tls = self.tls("servername");
         let (reality, reality_keys) = self.reality();
         if reality.is_some() && tls.is_none() {
-            let at = self.fields.first_key();
+            let at = self.keys.fields.first_key();
             let text = "`reality-opts` has an effect with `tls: true` only; this proxy is sent in the clear";
-            self.cx.report.add(Draft::error(at, text).hint("add `tls: true`"));
+            self.keys.cx.report.add(Draft::error(at, text).hint("add `tls: true`"));
             return None;
         }
-        let client_fingerprint = self.fields.take("client-fingerprint").and_then(Value::string);
+        let client_fingerprint = self.keys.fields.take("client-fingerprint").and_then(Value::string);
         // Stand-ins for what is missing, which is reported already, so that the other keys are checked all the same.
         let nowhere = || Target::new(std::net::IpAddr::from([0, 0, 0, 0]), 0);
         let written = vless::Written {
             uuid: uuid.map_or_else(String::new, |uuid| uuid.text.to_owned()),
-            flow: text(self.fields.take("flow")),
+            flow: text(self.keys.fields.take("flow")),
             vision_passes_quic: true,
-            encryption: text(self.fields.take("encryption")),
-            network: text(self.fields.take("network")),
-            packet_encoding: text(self.fields.take("packet-encoding")),
+            encryption: text(self.keys.fields.take("encryption")),
+            network: text(self.keys.fields.take("network")),
+            packet_encoding: text(self.keys.fields.take("packet-encoding")),
             packet_addr: self.flag("packet-addr"),
             server: server.clone().unwrap_or_else(nowhere),
             tls,
@@ -201,7 +199,7 @@ impl<'d, 'c> Reader<'d, 'c> {
 
     /// `reality-opts`, if they switch REALITY on, and where its keys stand.
     fn reality(&mut self) -> (Option<vless::Reality>, Places) {
-        let Some(mut fields) = self.fields.take("reality-opts").and_then(Value::fields).map(Fields::loosely_spelt)
+        let Some(mut fields) = self.keys.fields.take("reality-opts").and_then(Value::fields).map(Fields::loosely_spelt)
         else {
             return (None, Places::new());
         };
@@ -225,50 +223,29 @@ impl<'d, 'c> Reader<'d, 'c> {
         fields.finish("reality-opts", &[]);
         if reality.public_key.is_empty() && written {
             // Ordinary TLS instead would show our user id to the site that the server poses as: its certificate is good.
-            self.broken = true;
-            self.cx.report.error(at, format!("proxy {}: `reality-opts` has no `public-key`", self.index));
+            self.keys.broken = true;
+            self.keys.cx.report.error(at, format!("proxy {}: `reality-opts` has no `public-key`", self.keys.index));
         }
         ((!reality.public_key.is_empty()).then_some(reality), places)
     }
 
     fn server(&mut self) -> Option<Target> {
-        let host = self.required_text("server");
-        let port = match self.fields.take("port") {
-            None => {
-                self.missing.push("port");
-                None
-            }
-            Some(port) => {
-                let number = port.server_port();
-                self.broken |= number.is_none();
-                number
-            }
-        };
-        let host = host?;
-        match host.text.parse::<Host>() {
-            Ok(name) => Some(Target::new(name, port?)),
-            Err(why) => {
-                let message = format!("`server` must be a host name or an address: {why}");
-                self.cx.report.error(host.at, message);
-                self.broken = true;
-                None
-            }
-        }
+        self.keys.server()
     }
 
     /// User and password. SOCKS5 takes a user alone; HTTP needs both.
     fn credentials(&mut self, user_alone: bool) -> Option<Credentials> {
-        let user = self.fields.take("username").and_then(Value::text).filter(|user| !user.text.is_empty());
-        let password = self.fields.take("password").and_then(Value::text);
+        let user = self.keys.fields.take("username").and_then(Value::text).filter(|user| !user.text.is_empty());
+        let password = self.keys.fields.take("password").and_then(Value::text);
         let user = user?;
         if password.is_none() && !user_alone {
             let text = "`username` needs `password` beside it; without, no credentials are sent";
-            self.cx.report.warning(user.at, text);
+            self.keys.cx.report.warning(user.at, text);
             return None;
         }
         for text in std::iter::once(user).chain(password).filter(|text| text.text.len() > 255) {
-            self.cx.report.error(text.at, "user names and passwords have at most 255 bytes");
-            self.broken = true;
+            self.keys.cx.report.error(text.at, "user names and passwords have at most 255 bytes");
+            self.keys.broken = true;
         }
         Some(Credentials {
             user: user.text.to_owned(),
@@ -277,7 +254,7 @@ impl<'d, 'c> Reader<'d, 'c> {
     }
 
     fn headers(&mut self) -> Vec<(String, Secret)> {
-        let Some(fields) = self.fields.take("headers").and_then(Value::fields) else {
+        let Some(fields) = self.keys.fields.take("headers").and_then(Value::fields) else {
             return Vec::new();
         };
         let mut headers = Vec::new();
@@ -288,8 +265,8 @@ impl<'d, 'c> Reader<'d, 'c> {
             let bad_name = name.text.is_empty() || !name.text.bytes().all(is_token);
             if bad_name || value.text.bytes().any(|b| b.is_ascii_control() && b != b'\t') {
                 let at = if bad_name { name.at } else { value.at };
-                self.cx.report.error(at, format!("`{}` is not a valid HTTP header", shown(name.text)));
-                self.broken = true;
+                self.keys.cx.report.error(at, format!("`{}` is not a valid HTTP header", shown(name.text)));
+                self.keys.broken = true;
                 continue;
             }
             headers.push((name.text.to_owned(), Secret::new(value.text)));
@@ -300,12 +277,12 @@ impl<'d, 'c> Reader<'d, 'c> {
     /// TLS settings, if `tls` is true.
     fn tls(&mut self, name_key: &'static str) -> Option<tls::Written> {
         let wanted = self.flag("tls");
-        let server_name = self.fields.take(name_key).and_then(Value::string);
+        let server_name = self.keys.fields.take(name_key).and_then(Value::string);
         let written = tls::Written {
             server_name,
-            alpn: self.fields.take("alpn").map(Value::strings).unwrap_or_default(),
+            alpn: self.keys.fields.take("alpn").map(Value::strings).unwrap_or_default(),
             skip_verify: self.flag("skip-cert-verify"),
-            fingerprint: self.fields.take("fingerprint").and_then(Value::string).filter(|pin| !pin.is_empty()),
+            fingerprint: self.keys.fields.take("fingerprint").and_then(Value::string).filter(|pin| !pin.is_empty()),
             certificate: self.pem("certificate"),
             private_key: self.pem("private-key").map(Secret::new),
         };
@@ -314,24 +291,24 @@ impl<'d, 'c> Reader<'d, 'c> {
 
     /// A PEM text, or the file that holds it.
     fn pem(&mut self, key: &'static str) -> Option<String> {
-        let value = self.fields.take(key)?.text().filter(|text| !text.text.is_empty())?;
+        let value = self.keys.fields.take(key)?.text().filter(|text| !text.text.is_empty())?;
         if value.text.contains("-----BEGIN ") {
             return Some(value.text.to_owned());
         }
-        let text = self.cx.home.read(key, value, self.cx.report);
-        self.broken |= text.is_none();
+        let text = self.keys.cx.home.read(key, value, self.keys.cx.report);
+        self.keys.broken |= text.is_none();
         text
     }
 
     fn common(&mut self) -> Common {
-        let mut socket = self.cx.socket.clone();
+        let mut socket = self.keys.cx.socket.clone();
         if let Some(interface) =
-            self.fields.take("interface-name").and_then(Value::string).filter(|name| !name.is_empty())
+            self.keys.fields.take("interface-name").and_then(Value::string).filter(|name| !name.is_empty())
         {
             socket.interface = Some(interface);
         }
         if let Some(mark) =
-            self.fields.take("routing-mark").and_then(|value| value.number("a number from 0 to 4294967295"))
+            self.keys.fields.take("routing-mark").and_then(|value| value.number("a number from 0 to 4294967295"))
         {
             socket.mark = mark;
         }
@@ -340,7 +317,7 @@ impl<'d, 'c> Reader<'d, 'c> {
 
     /// `ip-version` within what the global `ipv6` allows.
     fn ip_version(&mut self) -> IpVersion {
-        let written = self.fields.take("ip-version").and_then(Value::text);
+        let written = self.keys.fields.take("ip-version").and_then(Value::text);
         let version = match written.map_or("", |text| text.text) {
             "ipv4" => IpVersion::V4,
             "ipv6" => IpVersion::V6,
@@ -349,11 +326,11 @@ impl<'d, 'c> Reader<'d, 'c> {
             _ => IpVersion::Dual, // §5.2: unknown words mean dual
         };
         match (version, written) {
-            _ if self.cx.ipv6 => version,
+            _ if self.keys.cx.ipv6 => version,
             (IpVersion::V6, Some(text)) => {
                 let message =
                     "`ip-version: ipv6` contradicts the global `ipv6: false`; this proxy refuses all connections";
-                self.cx.report.warning(text.at, message);
+                self.keys.cx.report.warning(text.at, message);
                 self.refuses = true;
                 IpVersion::V6
             }
@@ -362,45 +339,20 @@ impl<'d, 'c> Reader<'d, 'c> {
     }
 
     fn flag(&mut self, key: &'static str) -> bool {
-        self.fields.take(key).and_then(Value::boolean).unwrap_or(false)
+        self.keys.flag(key)
     }
 
     fn required_text(&mut self, key: &'static str) -> Option<Text<'d>> {
-        match self.fields.take(key) {
-            None => {
-                self.missing.push(key);
-                None
-            }
-            Some(value) => {
-                let text = value.text();
-                self.broken |= text.is_none();
-                text
-            }
-        }
+        self.keys.required_text(key)
     }
 
     /// Reports the flaws; the proxy is what it is meant to be only if none of them is in the way.
     fn judged(&self, kind: Option<Kind>, flaws: Vec<Flaw>, inner: &Places) -> Option<Kind> {
-        let mut usable = !self.broken;
+        let mut usable = !self.keys.broken;
         for flaw in flaws {
-            let at = inner.get(flaw.key).copied().or_else(|| self.fields.place(flaw.key));
-            let at = at.unwrap_or_else(|| self.fields.first_key());
+            let at = inner.get(flaw.key).copied().or_else(|| self.keys.fields.place(flaw.key));
             usable &= flaw.gravity == Gravity::Doubtful;
-            let draft = match flaw.gravity {
-                Gravity::Wrong => Draft::error(at, format!("proxy {}: {}", self.index, flaw.message)),
-                Gravity::Unsupported => {
-                    Draft::warning(at, format!("{}; this proxy refuses all connections", flaw.message))
-                }
-                Gravity::Doubtful => Draft::warning(at, flaw.message.clone()),
-            };
-            let draft = match flaw.hint {
-                Some(hint) => draft.hint(hint),
-                None => draft,
-            };
-            match flaw.gravity {
-                Gravity::Wrong => self.cx.report.add(draft),
-                _ => self.cx.report.once(format!("proxy: {}", flaw.message), draft),
-            }
+            self.keys.tell(flaw, at.unwrap_or_else(|| self.keys.fields.first_key()));
         }
         kind.filter(|_| usable)
     }

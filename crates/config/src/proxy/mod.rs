@@ -5,6 +5,7 @@ mod flaw;
 pub(crate) mod links;
 pub(crate) mod tls;
 pub(crate) mod vless;
+pub(crate) mod wireguard;
 
 use std::collections::{HashMap, HashSet};
 
@@ -71,6 +72,12 @@ pub(crate) fn check_dialers(proxies: &[Proxy<'_>], members: &HashMap<&str, Vec<T
             cx.report.add(Draft::error(dialer.at, text).meant(dialer.text, names.iter().copied()));
             continue;
         }
+        let carrier = proxies.iter().find(|proxy| &*proxy.outbound.name == dialer.text);
+        if matches!(proxy.outbound.kind, Kind::WireGuard(_)) && carrier.is_some_and(|carrier| !has_udp(carrier)) {
+            let (name, dialer_name) = (shown(name), shown(dialer.text));
+            let text = format!("'{name}' reaches its peers over UDP, which '{dialer_name}' does not carry");
+            cx.report.add(Draft::warning(dialer.at, text).hint("the proxy needs a type that has UDP, and `udp: true`"));
+        }
         let mut seen = HashSet::new();
         let mut next = vec![dialer.text];
         while let Some(way) = next.pop() {
@@ -91,4 +98,8 @@ pub(crate) fn check_dialers(proxies: &[Proxy<'_>], members: &HashMap<&str, Vec<T
             }
         }
     }
+}
+
+fn has_udp(proxy: &Proxy<'_>) -> bool {
+    proxy.outbound.common.udp && !matches!(proxy.outbound.kind, Kind::Http(_))
 }

@@ -8,4 +8,5 @@ mod inbounds;
 mod links;
 mod proxies;
 mod scene;
+mod wireguard;
 mod yaml;

@@ -106,7 +106,7 @@ fn what_we_cannot_do_is_a_stub_that_refuses() {
             "only inside TLS or REALITY",
         ),
         (one("type: ss, server: x.y, port: 1, cipher: a, password: b"), "proxies of type ss are not supported"),
-        (one("type: wireguard, ip: 10.0.0.2"), "proxies of type wireguard are not supported"),
+        (one("type: tuic, server: x.y, port: 1"), "proxies of type tuic are not supported"),
         (one("type: dns"), "proxies of type dns are not supported"),
     ] {
         assert!(warnings(&text).iter().any(|warning| warning.contains(about)), "{:?}", warnings(&text));

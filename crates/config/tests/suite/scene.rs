@@ -1,7 +1,7 @@
 //! Loading texts and looking at what came out.
 
 use adit_config::{Loaded, Plan, Severity, Source, load};
-use adit_outbound::options::{Kind, Outbound};
+use adit_outbound::options::{Kind, Outbound, WireGuard};
 
 /// A source in a home folder that does not exist.
 pub(crate) fn source(text: &str) -> Source {
@@ -57,6 +57,14 @@ pub(crate) fn vless(outbound: &Outbound) -> &adit_outbound::vless::Options {
     match &outbound.kind {
         Kind::Vless(options) => options,
         other => panic!("not vless: {other:?}"),
+    }
+}
+
+#[track_caller]
+pub(crate) fn wireguard(outbound: &Outbound) -> &WireGuard {
+    match &outbound.kind {
+        Kind::WireGuard(options) => options,
+        other => panic!("not wireguard: {other:?}"),
     }
 }
 

@@ -117,7 +117,7 @@ impl Workshop {
         let udp = match &kind {
             Kind::Direct | Kind::Reject | Kind::RejectDrop | Kind::Pass => true,
             Kind::Http(_) => false,
-            Kind::Socks5(_) | Kind::Vless(_) => common.udp,
+            Kind::Socks5(_) | Kind::Vless(_) | Kind::WireGuard(_) => common.udp,
         };
         let dialer: Arc<dyn Dialer> = match kind {
             Kind::Direct => match self.via(&name, &common) {
@@ -139,6 +139,8 @@ impl Workshop {
                 let server = self.server(&name, &options.server, &common);
                 Arc::new(crate::vless::Vless::new(server, *options)?)
             }
+            // Refuses until the tunnel's dialer takes this place.
+            Kind::WireGuard(_) => Arc::new(Reject::Tell),
         };
         Ok(Proxy {
             tcp_only: Arc::new(TcpOnly(Arc::clone(&dialer))),
@@ -187,5 +189,6 @@ fn api_name(name: &Tag, kind: &Kind) -> &'static str {
         (Kind::Socks5(_), _) => "Socks5",
         (Kind::Http(_), _) => "Http",
         (Kind::Vless(_), _) => "Vless",
+        (Kind::WireGuard(_), _) => "WireGuard",
     }
 }
