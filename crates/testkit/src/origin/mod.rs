@@ -4,6 +4,7 @@
 //! Started on the server side of a [`crate::lab::Lab`], each listens on [`ORIGIN_V4`] and [`ORIGIN_V6`] instead, where
 //! the other side reaches it.
 
+mod bulk;
 mod dns;
 mod http;
 mod quic;
@@ -16,6 +17,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use crate::lab::{ORIGIN_V4, ORIGIN_V6};
 
+pub use bulk::BulkOrigin;
 pub use dns::{DnsOrigin, Query};
 pub use http::HttpOrigin;
 pub use quic::{QuicOrigin, quic_echo};

@@ -16,8 +16,8 @@ use adit_testkit::tls::{self, Exchange, Version};
 use adit_testkit::{Process, Scratch, free_port};
 use rustls::{ServerConnection, StreamOwned};
 
-use crate::table::{Samples, head, row};
-use crate::{SUBJECTS, Scale};
+use crate::Plan;
+use crate::table::{Samples, adit_against, head, row};
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -81,7 +81,7 @@ struct Runner {
 }
 
 impl Runner {
-    fn all(way: Way<'_>, origin: SocketAddr) -> Vec<Self> {
+    fn all(plan: &Plan, way: Way<'_>, origin: SocketAddr) -> Vec<Self> {
         let port = free_port();
         let mut command = Command::new(std::env::current_exe().expect("our own file").with_file_name("splice-floor"));
         command.arg(port.to_string()).arg(origin.to_string());
@@ -91,7 +91,7 @@ impl Runner {
             proxy: (Ipv4Addr::LOCALHOST, port).into(),
             speaks_socks: false,
         };
-        let proxies = SUBJECTS.map(|(name, subject)| {
+        let proxies = plan.subjects.iter().map(|&(name, subject)| {
             let proxy = subject.start(way);
             Self { name: name.to_owned(), process: proxy.process, proxy: proxy.addr, speaks_socks: true }
         });
@@ -130,13 +130,13 @@ impl Runner {
 trait ReadWrite: Read + Write {}
 impl<T: Read + Write> ReadWrite for T {}
 
-fn leg(title: &str, way: Way<'_>, inside: Inside, length: u64, rounds: usize) {
+fn leg(plan: &Plan, title: &str, way: Way<'_>, inside: Inside, length: u64) {
     let origin = origin(inside);
-    let runners = Runner::all(way, origin.addr());
+    let runners = Runner::all(plan, way, origin.addr());
     let mut cpu = vec![Samples::default(); runners.len()];
     let mut wall = vec![Samples::default(); runners.len()];
     // The first round warms up and is not counted.
-    for round in 0..=rounds {
+    for round in 0..=plan.rounds {
         for (n, runner) in runners.iter().enumerate() {
             let length = if round == 0 { length / 8 } else { length };
             let (cpu_per_gib, wall_per_gib) = runner.measure(origin.addr(), inside, length);
@@ -147,18 +147,19 @@ fn leg(title: &str, way: Way<'_>, inside: Inside, length: u64, rounds: usize) {
         }
     }
     head(title, &["", "CPU-s/GiB", "× floor", "adit ÷ this one", "GiB/s"]);
+    let names: Vec<_> = runners.iter().map(|runner| runner.name.as_str()).collect();
     for (n, runner) in runners.iter().enumerate() {
         row(&[
             runner.name.clone(),
             cpu[n].shown(3),
             cpu[n].ratio(&cpu[0]).shown(2),
-            if n == 1 { "1".to_owned() } else { cpu[1].ratio(&cpu[n]).shown(2) },
+            adit_against(&names, &cpu, n),
             wall[n].shown(2),
         ]);
     }
 }
 
-pub(crate) fn run(scale: Scale) {
+pub(crate) fn run(plan: &Plan) {
     let stage = Stage::shared(Era::Xray26_10);
     let legs: [(&str, Option<Route>, Inside, u64); 3] = [
         ("SOCKS5 → direct", None, Inside::Raw, 4 * GIB),
@@ -172,6 +173,6 @@ pub(crate) fn run(scale: Scale) {
     ];
     for (title, route, inside, length) in &legs {
         let way = route.as_ref().map_or(Way::Direct, Way::Vless);
-        leg(title, way, *inside, length / scale.cut, scale.rounds);
+        leg(plan, title, way, *inside, length / plan.cut);
     }
 }

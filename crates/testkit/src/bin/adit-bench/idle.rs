@@ -9,8 +9,8 @@ use adit_testkit::Process;
 use adit_testkit::client::{To, socks5};
 use adit_testkit::subject::Way;
 
-use crate::table::{head, row};
-use crate::{SUBJECTS, Scale};
+use crate::Plan;
+use crate::table::{head, mib, row};
 
 /// Takes connections, sends each one byte, and keeps them until dropped, all in one thread.
 struct Keeper {
@@ -45,18 +45,14 @@ impl Drop for Keeper {
     }
 }
 
-fn mib(kib: u64) -> String {
-    format!("{:.1}", kib as f64 / 1024.0)
-}
-
 /// Lets allocators and collectors come to rest.
 fn settle(process: &Process, seconds: u64) {
     std::thread::sleep(Duration::from_secs(seconds));
     let _ = process.usage();
 }
 
-pub(crate) fn run(scale: Scale) {
-    let (few, many) = (1_000 / scale.cut, 9_000 / scale.cut);
+pub(crate) fn run(plan: &Plan) {
+    let (few, many) = (1_000 / plan.cut, 9_000 / plan.cut);
     head(
         "Idle tunnels, SOCKS5 → direct (resident MiB)",
         &[
@@ -70,7 +66,7 @@ pub(crate) fn run(scale: Scale) {
             "above the start",
         ],
     );
-    for (name, subject) in SUBJECTS {
+    for &(name, subject) in &plan.subjects {
         let keeper = Keeper::start();
         let to = To::from(keeper.addr);
         let proxy = subject.start(Way::Direct);

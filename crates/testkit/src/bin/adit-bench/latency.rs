@@ -10,8 +10,8 @@ use adit_testkit::peers::Era;
 use adit_testkit::stage::{Door, Stage};
 use adit_testkit::subject::Way;
 
+use crate::Plan;
 use crate::table::{Samples, head, row};
-use crate::{SUBJECTS, Scale};
 
 /// Microseconds of each of `count` round trips of 100 bytes.
 fn trips(stream: &mut TcpStream, count: u64) -> Vec<f64> {
@@ -26,17 +26,18 @@ fn trips(stream: &mut TcpStream, count: u64) -> Vec<f64> {
         .collect()
 }
 
-fn leg(title: &str, way: Way<'_>, count: u64, rounds: usize) {
+fn leg(plan: &Plan, title: &str, way: Way<'_>) {
+    let count = 2_000 / plan.cut;
     let origin = TcpOrigin::echo();
     let to = To::from(origin.addr());
-    let proxies = SUBJECTS.map(|(name, subject)| (name, subject.start(way)));
+    let proxies: Vec<_> = plan.subjects.iter().map(|&(name, subject)| (name, subject.start(way))).collect();
     let mut plain = TcpStream::connect(origin.addr()).expect("the origin");
     plain.set_nodelay(true).expect("a socket option");
     let mut tunnels: Vec<TcpStream> =
         proxies.iter().map(|(_, proxy)| socks5(proxy.addr, &to).expect("a tunnel")).collect();
     let mut without = Samples::default();
     let mut with = vec![Samples::default(); proxies.len()];
-    for round in 0..=rounds {
+    for round in 0..=plan.rounds {
         let direct = trips(&mut plain, count);
         let through: Vec<Vec<f64>> = tunnels.iter_mut().map(|tunnel| trips(tunnel, count)).collect();
         if round > 0 {
@@ -59,8 +60,8 @@ fn leg(title: &str, way: Way<'_>, count: u64, rounds: usize) {
     }
 }
 
-pub(crate) fn run(scale: Scale) {
-    leg("Round trip of 100 bytes, SOCKS5 → direct", Way::Direct, 2_000 / scale.cut, scale.rounds);
+pub(crate) fn run(plan: &Plan) {
+    leg(plan, "Round trip of 100 bytes, SOCKS5 → direct", Way::Direct);
     let route = Stage::shared(Era::Xray26_10).route(Door::Plain);
-    leg("Round trip of 100 bytes, SOCKS5 → REALITY", Way::Vless(&route), 2_000 / scale.cut, scale.rounds);
+    leg(plan, "Round trip of 100 bytes, SOCKS5 → REALITY", Way::Vless(&route));
 }

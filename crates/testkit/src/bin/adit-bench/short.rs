@@ -10,8 +10,8 @@ use adit_testkit::peers::Era;
 use adit_testkit::stage::{Door, Stage};
 use adit_testkit::subject::Way;
 
-use crate::table::{Samples, head, row};
-use crate::{SUBJECTS, Scale};
+use crate::Plan;
+use crate::table::{Samples, adit_against, head, row};
 
 /// Clients at once.
 const CLIENTS: u64 = 4;
@@ -32,13 +32,14 @@ fn once(proxy: SocketAddr, to: &To) {
     stream.read_exact(&mut [0]).expect("a byte back");
 }
 
-fn leg(title: &str, way: Way<'_>, count: u64, rounds: usize) {
+fn leg(plan: &Plan, title: &str, way: Way<'_>, count: u64) {
+    let count = count / plan.cut;
     let origin = origin();
     let to = To::from(origin.addr());
-    let proxies = SUBJECTS.map(|(name, subject)| (name, subject.start(way)));
+    let proxies: Vec<_> = plan.subjects.iter().map(|&(name, subject)| (name, subject.start(way))).collect();
     let mut cpu = vec![Samples::default(); proxies.len()];
     let mut rate = vec![Samples::default(); proxies.len()];
-    for round in 0..=rounds {
+    for round in 0..=plan.rounds {
         for (n, (_, proxy)) in proxies.iter().enumerate() {
             let count = if round == 0 { count / 10 } else { count };
             let (before, wall) = (proxy.process.usage().cpu, Instant::now());
@@ -54,13 +55,14 @@ fn leg(title: &str, way: Way<'_>, count: u64, rounds: usize) {
         }
     }
     head(title, &["", "CPU-µs per connection", "adit ÷ this one", "connections/s"]);
-    for (n, (name, _)) in proxies.iter().enumerate() {
-        row(&[(*name).to_owned(), cpu[n].shown(0), cpu[0].ratio(&cpu[n]).shown(2), rate[n].shown(0)]);
+    let names: Vec<_> = proxies.iter().map(|(name, _)| *name).collect();
+    for (n, name) in names.iter().enumerate() {
+        row(&[(*name).to_owned(), cpu[n].shown(0), adit_against(&names, &cpu, n), rate[n].shown(0)]);
     }
 }
 
-pub(crate) fn run(scale: Scale) {
-    leg("Short connections, SOCKS5 → direct", Way::Direct, 4_000 / scale.cut, scale.rounds);
+pub(crate) fn run(plan: &Plan) {
+    leg(plan, "Short connections, SOCKS5 → direct", Way::Direct, 4_000);
     let route = Stage::shared(Era::Xray26_10).route(Door::Vision);
-    leg("Short connections, SOCKS5 → REALITY with Vision", Way::Vless(&route), 400 / scale.cut, scale.rounds);
+    leg(plan, "Short connections, SOCKS5 → REALITY with Vision", Way::Vless(&route), 400);
 }

@@ -9,8 +9,8 @@ use adit_testkit::cache::cached;
 use adit_testkit::subject::Subject;
 use adit_testkit::{Scratch, free_port};
 
+use crate::Plan;
 use crate::table::{Samples, head, row};
-use crate::{SUBJECTS, Scale};
 
 /// Bytes of the program: the file, or for the wheel its shared library.
 fn size(path: &Path) -> u64 {
@@ -53,14 +53,14 @@ fn start_once(subject: Subject) -> f64 {
     took.as_secs_f64() * 1e3
 }
 
-pub(crate) fn run(scale: Scale) {
+pub(crate) fn run(plan: &Plan) {
     head("Program", &["", "binary MiB", "start ms"]);
-    for (name, subject) in SUBJECTS {
+    for &(name, subject) in &plan.subjects {
         let (bytes, start) = match subject {
             // It comes as a Python module, so its start would be Python's.
             Subject::Xray(_) => (size(&cached("xray-26.10/lib")), "–".to_owned()),
             _ => {
-                let samples = Samples((0..3 + scale.rounds).map(|_| start_once(subject)).collect());
+                let samples = Samples((0..3 + plan.rounds).map(|_| start_once(subject)).collect());
                 (size(&subject.binary()), samples.shown(1))
             }
         };

@@ -31,6 +31,20 @@ impl Samples {
     }
 }
 
+/// How adit's figure compares with this one, round by round; a dash in a run without adit.
+pub(crate) fn adit_against(names: &[&str], samples: &[Samples], n: usize) -> String {
+    let adit = names.iter().position(|name| *name == "adit").and_then(|at| samples.get(at));
+    match (adit, samples.get(n)) {
+        (Some(adit), Some(this)) => adit.ratio(this).shown(2),
+        _ => "–".to_owned(),
+    }
+}
+
+/// KiB as MiB.
+pub(crate) fn mib(kib: u64) -> String {
+    format!("{:.1}", kib as f64 / 1024.0)
+}
+
 /// Prints one row.
 pub(crate) fn row(cells: &[String]) {
     println!("| {} |", cells.join(" | "));
