@@ -26,6 +26,7 @@ mod noise;
 pub mod options;
 mod outbox;
 mod peer;
+pub mod stack;
 
 pub use device::{Device, NoPeer, PeerId};
 pub use key::{KeyError, PresharedKey, PrivateKey, PublicKey};
