@@ -4,12 +4,13 @@
 //! an outbound for its server's name. The `dns` crate will be one more implementation.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::{BoxFuture, Domain};
+use crate::{BoxFuture, Dialer, Domain};
 
 /// Why a name has no address.
 #[derive(Clone, Debug, Error)]
@@ -34,6 +35,16 @@ pub trait Resolve: Send + Sync + 'static {
     /// # Cancel safety
     /// Dropping the future abandons the question.
     fn resolve<'a>(&'a self, name: &'a Domain) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>>;
+}
+
+/// Something that can look names up through a given way out.
+///
+/// A tunnel is given one of these and hands itself over: its names are then asked inside the tunnel, and nowhere else.
+pub trait Through: Send + Sync + fmt::Debug {
+    /// A resolver whose every packet leaves by `dialer`.
+    ///
+    /// What it learned (cached answers, open connections) belongs to the returned resolver and ends with it.
+    fn over(&self, dialer: Arc<dyn Dialer>) -> Arc<dyn Resolve>;
 }
 
 /// The operating system's resolver (`getaddrinfo`, run on the blocking pool).
