@@ -14,11 +14,7 @@ mod tai64n;
 mod wire;
 
 #[cfg(test)]
-mod pattern_tests;
-#[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod vectors;
 
 pub(crate) use cookie::Cookie;
 pub(crate) use gate::{Gate, Verdict};

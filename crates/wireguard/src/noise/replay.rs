@@ -10,7 +10,8 @@ pub(crate) struct Window {
 
 impl Window {
     const WORDS: usize = 256;
-    /// How far back a counter may lie; Linux has the same 8,192 less one word, faults F-G2 wants no less than that.
+    /// How far back a counter may lie: one word less than there are, because the newest is only partly used. Linux has room
+    /// for 8,192 bits; faults F-G2 wants a window of no less.
     pub(crate) const SIZE: u64 = (Self::WORDS as u64 - 1) * 64;
 
     pub(crate) fn new() -> Self {

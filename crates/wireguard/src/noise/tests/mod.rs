@@ -1,5 +1,12 @@
 //! Sessions with ourselves and with boringtun.
 
+mod disguise;
+mod gate;
+mod mangled;
+mod pattern;
+mod recorded;
+mod vectors;
+
 use boringtun::noise::{Tunn, TunnResult};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;

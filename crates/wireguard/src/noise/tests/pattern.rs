@@ -6,8 +6,8 @@ use snow::params::{CipherChoice, DHChoice, HashChoice};
 use snow::resolvers::{CryptoResolver, DefaultResolver};
 use snow::types::{Cipher, Dh, Hash};
 
-use super::pattern::{Asked, Heard, Keys};
-use super::*;
+use crate::noise::Rejected;
+use crate::noise::pattern::{Asked, Heard, Keys};
 use crate::{PresharedKey, PrivateKey, PublicKey};
 
 const PROLOGUE: &[u8] = b"some prologue";
