@@ -47,6 +47,11 @@ impl BulkOrigin {
         self.origin.addr()
     }
 
+    /// As [`TcpOrigin::set_congestion_control`].
+    pub fn set_congestion_control(&self, name: &str) {
+        self.origin.set_congestion_control(name);
+    }
+
     /// How many bytes it has taken on all connections.
     #[must_use]
     pub fn taken(&self) -> u64 {

@@ -141,6 +141,18 @@ impl TcpOrigin {
         self.addr().port()
     }
 
+    /// Gives connections that come from now on this congestion control, if the kernel has it.
+    ///
+    /// # Panics
+    /// Without the right to choose one: other namespaces' defaults may only be what the machine allows everybody.
+    pub fn set_congestion_control(&self, name: &str) {
+        for listener in &self.listeners {
+            SockRef::from(&**listener)
+                .set_tcp_congestion(name.as_bytes())
+                .expect("a congestion control of this kernel");
+        }
+    }
+
     /// How many connections it has accepted.
     #[must_use]
     pub fn accepted(&self) -> usize {

@@ -34,9 +34,7 @@ pub(crate) fn run(plan: &Plan) {
             Table { congestion: "cubic", direction, losses: losses(shares), seconds, run: at_once }.print(scene);
         }
         long_fat(plan, scene);
-        for side in [scene.lab.client(), scene.lab.server()] {
-            side.set("ipv4/tcp_congestion_control", "bbr");
-        }
+        scene.paths.iter().for_each(|path| path.origin.set_congestion_control("bbr"));
         let seconds = if plan.is_quick() { [0.5, 1.0] } else { [1.0, 3.0] };
         let mut losses = losses(&[0.01]);
         if plan.is_quick() {
@@ -147,7 +145,7 @@ fn at_once(scene: &Scene, load: Load<'_>) -> Vec<Vec<Window>> {
 
 /// No windows when the path failed.
 fn windows(path: &Path, load: Load<'_>) -> Vec<Window> {
-    carry(path, load).unwrap_or_else(|error| {
+    carry(path, load).map(|carried| carried.windows).unwrap_or_else(|error| {
         path.complain(&format!("one stream {}", load.direction.name()), &error);
         Vec::new()
     })

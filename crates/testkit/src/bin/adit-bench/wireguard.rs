@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::Plan;
 use crate::table::{Samples, adit_against, head, mib, row};
-use crate::tunnel::{Bare, Direction, KERNEL, Load, Scene, carry};
+use crate::tunnel::{Bare, Carried, Direction, KERNEL, Load, Scene, carry};
 
 /// Idle sockets beside which bulk is measured again.
 const IDLE: u64 = 500;
@@ -18,7 +18,7 @@ Two network namespaces with a link between them: generator and proxy in one, a c
 each row) and the origin in the other; packets of 1,420 bytes inside. Everything shares this machine's cores, also `wireguard-go`
 and the origin, whose CPU is not counted; it is what limits Gbit/s here. Bytes are counted where they arrive, in a window that opens
 after the streams have got going, interleaved round by round; medians, with minimum and maximum. An upload ends with a half-close,
-and the origin's count must be what was sent. TCP of all kernels is cubic. CPU-s/GiB is the proxy process's own, per GiB of what
+and the origin's count must be what was sent. TCP of origins and of the kernel's row is cubic. CPU-s/GiB is the proxy process's own, per GiB of what
 clients receive or send.
 
 *Bare*: boringtun decapsulating (down) or encapsulating (up) packets of 1,420 bytes on one thread in the same rounds, per GiB of
@@ -72,12 +72,20 @@ struct Leg {
     gbit: Vec<Samples>,
     cpu: Vec<Samples>,
     over_bare: Vec<Samples>,
+    /// Whether an upload's count did not come back.
+    unconfirmed: Vec<bool>,
 }
 
 impl Bulk {
     fn measure(plan: &Plan, scene: &Scene, direction: Direction, streams: &[usize]) -> Self {
         let none = vec![Samples::default(); scene.paths.len()];
-        let leg = |&streams| Leg { streams, gbit: none.clone(), cpu: none.clone(), over_bare: none.clone() };
+        let leg = |&streams| Leg {
+            streams,
+            gbit: none.clone(),
+            cpu: none.clone(),
+            over_bare: none.clone(),
+            unconfirmed: vec![false; none.len()],
+        };
         let mut bulk = Self { direction, bare: Samples::default(), legs: streams.iter().map(leg).collect() };
         // The first round warms up and is not counted.
         for round in 0..=plan.rounds {
@@ -98,8 +106,9 @@ impl Bulk {
             let load = Load { direction, streams, warm_up: times.warm_up, windows: &windows, confirm: true };
             for (n, path) in scene.paths.iter().enumerate() {
                 match carry(path, load) {
-                    Ok(windows) if counted => {
+                    Ok(Carried { windows, unconfirmed }) if counted => {
                         let (gbit, cpu) = (windows[0].bits_per_second() / 1e9, windows[0].cpu_per_gib());
+                        leg.unconfirmed[n] |= unconfirmed.is_some();
                         leg.gbit[n].0.push(gbit);
                         leg.cpu[n].0.push(cpu);
                         leg.over_bare[n].0.push(cpu / bare);
@@ -133,7 +142,7 @@ impl Bulk {
             let before = quiet.and_then(|quiet| quiet.legs.iter().find(|other| other.streams == leg.streams));
             for (n, name) in names.iter().enumerate() {
                 let mut cells = vec![
-                    (*name).to_owned(),
+                    format!("{name}{}", if leg.unconfirmed[n] { " †" } else { "" }),
                     leg.streams.to_string(),
                     leg.gbit[n].shown(2),
                     leg.cpu[n].shown(2),
@@ -143,6 +152,11 @@ impl Bulk {
                 cells.extend(before.map(|before| format!("{:.2}", leg.gbit[n].median() / before.gbit[n].median())));
                 row(&cells);
             }
+        }
+        if self.legs.iter().any(|leg| leg.unconfirmed.contains(&true)) {
+            println!(
+                "\n† In at least one round the origin's answer to the half-close did not come back whole, or with another count."
+            );
         }
     }
 }

@@ -70,17 +70,25 @@ impl Window {
     }
 }
 
+/// What a load has shown.
+#[derive(Debug)]
+pub(crate) struct Carried {
+    pub(crate) windows: Vec<Window>,
+    /// Why an upload that was to be confirmed was not.
+    pub(crate) unconfirmed: Option<io::Error>,
+}
+
 /// Puts a load on a path and waits until nothing of it is left.
-pub(crate) fn carry(path: &Path, load: Load<'_>) -> io::Result<Vec<Window>> {
+pub(crate) fn carry(path: &Path, load: Load<'_>) -> io::Result<Carried> {
     let (received, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let arrived = || match load.direction {
         Direction::Down => received.load(Ordering::Relaxed),
         Direction::Up => path.origin.taken(),
     };
     let mark = || (arrived(), path.process().usage().cpu, Instant::now());
-    let windows = thread::scope(|scope| {
+    let carried = thread::scope(|scope| {
         let work = || match load.direction {
-            Direction::Down => download(path, &stop, &received),
+            Direction::Down => download(path, &stop, &received).map(Ok),
             Direction::Up => upload(path, &stop, load.confirm),
         };
         let streams: Vec<_> = (0..load.streams).map(|_| scope.spawn(work)).collect();
@@ -99,16 +107,17 @@ pub(crate) fn carry(path: &Path, load: Load<'_>) -> io::Result<Vec<Window>> {
         };
         let windows = load.windows.iter().map(count).collect();
         stop.store(true, Ordering::Relaxed);
+        let mut unconfirmed = None;
         for stream in streams {
-            stream.join().expect("a stream that does not panic")?;
+            unconfirmed = stream.join().expect("a stream that does not panic")?.err().or(unconfirmed);
         }
-        Ok(windows)
+        Ok(Carried { windows, unconfirmed })
     });
     let end = Instant::now() + DRAIN;
     while path.origin.busy() > 0 && Instant::now() < end {
         thread::sleep(Duration::from_millis(5));
     }
-    windows
+    carried
 }
 
 /// Opens a stream and says which way it is; errors that mean "not yet" come after [`TICK`].
@@ -140,17 +149,23 @@ fn download(path: &Path, stop: &AtomicBool, received: &AtomicU64) -> io::Result<
     Ok(())
 }
 
-fn upload(path: &Path, stop: &AtomicBool, confirm: bool) -> io::Result<()> {
+/// The inner result is that of the confirmation.
+fn upload(path: &Path, stop: &AtomicBool, confirm: bool) -> io::Result<io::Result<()>> {
     let mut stream = open(path, BulkOrigin::TAKE)?;
     let block = vec![0x5a; BLOCK];
     let mut sent = 0;
     while !stop.load(Ordering::Relaxed) {
         sent += moved(stream.write(&block))?.unwrap_or_default() as u64;
     }
-    if !confirm {
-        reset_on_close(&stream);
-        return Ok(());
+    if confirm {
+        return Ok(confirmed(stream, sent));
     }
+    reset_on_close(&stream);
+    Ok(Ok(()))
+}
+
+/// Half-closes and compares the origin's count.
+fn confirmed(mut stream: TcpStream, sent: u64) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut count = [0; 8];

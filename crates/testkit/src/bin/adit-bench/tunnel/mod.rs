@@ -14,10 +14,15 @@ use adit_testkit::lossy::{Faults, LossyRelay};
 use adit_testkit::origin::{BulkOrigin, TcpOrigin};
 use adit_testkit::subject::{Proxy, Way};
 
+use socket2::SockRef;
+
 use crate::Plan;
 
 pub(crate) use bare::Bare;
-pub(crate) use load::{Direction, Load, Window, carry};
+pub(crate) use load::{Carried, Direction, Load, Window, carry};
+
+/// Of origins and of the kernel's row: what most servers have.
+const CONGESTION_CONTROL: &str = "cubic";
 
 /// The row of the kernel's TCP.
 pub(crate) const KERNEL: &str = "kernel TCP over wireguard-go";
@@ -50,7 +55,8 @@ impl Scene {
     pub(crate) fn start(plan: &Plan, relays: bool) -> Self {
         let lab = Lab::new();
         for side in [lab.client(), lab.server()] {
-            side.set("ipv4/tcp_congestion_control", "cubic");
+            // For everything on loopback. Cubic may only be chosen for single sockets where the machine's default is another.
+            side.set("ipv4/tcp_congestion_control", "reno");
             // What one row does to a path must not be remembered in the next.
             side.set("ipv4/tcp_no_metrics_save", "1");
         }
@@ -89,7 +95,9 @@ impl Path {
         let relay = relayed.then(|| lab.relay(peer.endpoint_v4(), Faults::NONE, Faults::NONE, 1));
         let endpoint = relay.as_ref().map_or_else(|| peer.endpoint_v4(), LossyRelay::addr);
         let via = via(&peer.route().through(endpoint));
-        Self { name, origin: lab.inside(BulkOrigin::start), relay, via, peer }
+        let origin = lab.inside(BulkOrigin::start);
+        origin.set_congestion_control(CONGESTION_CONTROL);
+        Self { name, origin, relay, via, peer }
     }
 
     /// The process whose cost is counted.
@@ -110,6 +118,7 @@ impl Path {
             Via::Proxy(proxy) => return socks5(proxy.addr, &To::from(to)),
             Via::Kernel(_) => TcpStream::connect_timeout(&to, PATIENCE)?,
         };
+        SockRef::from(&stream).set_tcp_congestion(CONGESTION_CONTROL.as_bytes())?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
