@@ -85,7 +85,8 @@ impl Device {
         self.peers.get(peer.0).map(|peer| peer.status(now))
     }
 
-    /// Tells where a peer is, until it is heard from elsewhere.
+    /// Tells where a peer is, until it is heard from elsewhere. Whoever waits for the peer has to wait for the next
+    /// [`Device::turn`], which is due at once then.
     pub fn set_endpoint(&mut self, peer: PeerId, endpoint: SocketAddr) {
         if let Some(peer) = self.peers.get_mut(peer.0) {
             peer.set_endpoint(endpoint);
@@ -141,9 +142,7 @@ impl Device {
             Message::Data(data) => {
                 let id = *self.by_index.get(&data.receiver)?;
                 let text = self.with(id, clock, out, |peer, desk| peer.open(desk, data, from, len))??;
-                let (source, length) = source_and_length(text)?;
-                let text = text.get_mut(..length)?;
-                (self.allowed.find(source) == Some(id)).then_some(text)
+                self.admit(id, text)
             }
             Message::Initiation(initiation) => {
                 self.on_initiation(from, len, &initiation, clock, out);
@@ -159,6 +158,17 @@ impl Device {
             Message::Cookie(reply) => {
                 let id = *self.by_index.get(&reply.receiver)?;
                 self.with(id, clock, out, |peer, desk| peer.on_cookie(&reply, desk.clock.now));
+                None
+            }
+        }
+    }
+
+    /// The packet without its padding, if `peer` may send it (whitepaper §2: cryptokey routing).
+    fn admit<'a>(&mut self, peer: PeerId, text: &'a mut [u8]) -> Option<&'a mut [u8]> {
+        match source_and_length(text) {
+            Some((source, length)) if self.allowed.find(source) == Some(peer) => text.get_mut(..length),
+            _ => {
+                self.peers.get_mut(peer.0)?.refuse();
                 None
             }
         }
@@ -211,6 +221,9 @@ impl Device {
                 let (noise, place) = slot.split_at_mut(prefix);
                 self.random.fill_bytes(noise);
                 place.copy_from_slice(&reply);
+                // Who sent the message is not known yet; where it came from is.
+                let sender = self.peers.iter().find(|peer| peer.endpoint() == Some(from));
+                self.wire.reserve(place, sender.map_or([0; 3], Peer::reserved));
                 false
             }
         }

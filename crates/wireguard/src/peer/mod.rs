@@ -1,6 +1,8 @@
 //! One peer: its sessions, its timers, where it is, and what waits for it.
 
+mod sending;
 mod sessions;
+mod status;
 mod timers;
 
 use std::collections::hash_map::Entry;
@@ -10,14 +12,15 @@ use std::time::Duration;
 
 use crate::device::PeerId;
 use crate::noise::{
-    Cookie, CookieReply, DATA_OVERHEAD, Data, Identity, Initiator, Kind, Random, Remote, Responder, Response, Stamper,
-    Tai64n, Wire,
+    Cookie, CookieReply, Data, Identity, Initiator, Kind, Random, Remote, Responder, Response, Stamper, Tai64n, Wire,
 };
 use crate::options::{self, Keepalive};
 use crate::{Clock, Moment, Outbox};
 
+pub use status::{Link, Status};
+
 use sessions::Sessions;
-use timers::{MAX_ATTEMPTS, Timers};
+use timers::{REKEY_ATTEMPT_TIME, REKEY_TIMEOUT, Timers, jitter};
 
 /// Packets that wait for a session, at most; beyond, the oldest goes (faults F-G14).
 pub(crate) const QUEUE_LIMIT: usize = 256;
@@ -49,47 +52,13 @@ impl Desk<'_> {
     }
 }
 
-/// How things stand with a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// No session, and nobody wants one.
-    Down,
-    /// Asking for a session, for the first time at `since`.
-    Handshaking {
-        /// When the first initiation of this series went out.
-        since: Moment,
-    },
-    /// A session, and no reason to doubt it.
-    Up,
-    /// A session, but what was sent since has not been answered by anything.
-    Silent {
-        /// When the first of it was sent.
-        since: Moment,
-    },
-}
-
-/// A peer's figures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// Where it is, if that is known.
-    pub endpoint: Option<SocketAddr>,
-    /// When keys were last agreed upon.
-    pub last_handshake: Option<Moment>,
-    /// When it was last heard.
-    pub last_heard: Option<Moment>,
-    /// Bytes sent to it, as UDP payload.
-    pub sent: u64,
-    /// Bytes received from it and accepted, as UDP payload.
-    pub received: u64,
-    /// How things stand.
-    pub link: Link,
-}
-
-/// A handshake that waits for its answer.
-struct Pending {
-    initiator: Initiator,
-    attempts: u32,
-    began: Moment,
+/// A session is wanted: initiations go out until the peer answers one, or for as long as that makes sense.
+struct Attempt {
+    since: Moment,
+    /// When to send an initiation, once more or at last.
+    next: Moment,
+    /// The latest initiation. None went out while nobody knows where the peer is.
+    initiator: Option<Initiator>,
 }
 
 pub(crate) struct Peer {
@@ -98,17 +67,19 @@ pub(crate) struct Peer {
     mtu: usize,
     endpoint: Option<SocketAddr>,
     sessions: Sessions,
-    pending: Option<Pending>,
+    attempt: Option<Attempt>,
     cookie: Option<Cookie>,
     /// The latest timestamp of an initiation of the peer's.
     stamp: Tai64n,
     queue: VecDeque<Vec<u8>>,
     timers: Timers,
     initiations: u32,
+    last_initiation: Option<Moment>,
     last_handshake: Option<Moment>,
     last_heard: Option<Moment>,
     sent: u64,
     received: u64,
+    refused: u64,
 }
 
 impl Peer {
@@ -123,21 +94,36 @@ impl Peer {
             mtu,
             endpoint: None,
             sessions: Sessions::default(),
-            pending: None,
+            attempt: None,
             cookie: None,
             stamp: Tai64n::default(),
             queue: VecDeque::new(),
             timers: Timers::new(keepalive),
             initiations: 0,
+            last_initiation: None,
             last_handshake: None,
             last_heard: None,
             sent: 0,
             received: 0,
+            refused: 0,
         }
     }
 
+    /// Where the peer is. An attempt that is under way begins there at once, with the next [`Peer::turn`].
     pub(crate) fn set_endpoint(&mut self, endpoint: SocketAddr) {
-        self.endpoint = Some(endpoint);
+        if self.endpoint.replace(endpoint) != Some(endpoint)
+            && let Some(attempt) = &mut self.attempt
+        {
+            attempt.next = Moment::default();
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> Option<SocketAddr> {
+        self.endpoint
+    }
+
+    pub(crate) fn reserved(&self) -> [u8; 3] {
+        self.reserved
     }
 
     pub(crate) fn status(&self, now: Moment) -> Status {
@@ -147,64 +133,50 @@ impl Peer {
             last_heard: self.last_heard,
             sent: self.sent,
             received: self.received,
+            refused: self.refused,
             link: self.link(now),
         }
     }
 
     fn link(&self, now: Moment) -> Link {
-        match (&self.pending, self.sessions.usable(now), self.timers.unanswered_since()) {
-            (_, true, Some(since)) => Link::Silent { since },
-            (_, true, None) => Link::Up,
-            (Some(pending), false, _) => Link::Handshaking { since: pending.began },
-            (None, false, _) => Link::Down,
+        match (self.sessions.usable(now), self.timers.unanswered_since(), &self.attempt) {
+            (true, Some(since), _) => Link::Silent { since },
+            (true, None, _) => Link::Up,
+            (false, _, Some(attempt)) => Link::Handshaking { since: attempt.since },
+            (false, _, None) => Link::Down,
         }
-    }
-
-    /// Whether data can be sent at once.
-    pub(crate) fn ready(&self, now: Moment) -> Option<SocketAddr> {
-        self.endpoint.filter(|_| self.sessions.usable(now))
-    }
-
-    /// Seals `len` bytes that `write` fills in, straight in their place. False if there was no session after all.
-    pub(crate) fn send_data(&mut self, desk: &mut Desk<'_>, len: usize, write: &mut dyn FnMut(&mut [u8])) -> bool {
-        let now = desk.clock.now;
-        let Some(to) = self.ready(now) else { return false };
-        if !self.seal(to, desk, len, write) {
-            return false;
-        }
-        self.timers.sent_data(now, desk.random);
-        // The initiator asks for new keys while the old ones still serve (whitepaper §6.2).
-        if self.sessions.wants_rekey(now) {
-            self.initiate(desk, false);
-        }
-        true
-    }
-
-    /// Keeps a packet until there is a session (F-G14).
-    pub(crate) fn enqueue(&mut self, packet: Vec<u8>) {
-        if self.queue.len() >= QUEUE_LIMIT {
-            self.queue.pop_front();
-        }
-        self.queue.push_back(packet);
     }
 
     /// Asks for a session unless there is one, or it was asked for.
     pub(crate) fn rouse(&mut self, desk: &mut Desk<'_>) {
-        if !self.sessions.usable(desk.clock.now) && self.pending.is_none() {
-            self.initiate(desk, false);
+        if !self.sessions.usable(desk.clock.now) {
+            self.attempt(desk);
         }
     }
 
-    /// The answer to our initiation; anything else that looks like one leaves everything as it is.
-    pub(crate) fn on_response(&mut self, desk: &mut Desk<'_>, response: &Response<'_>, from: SocketAddr, len: usize) {
-        let Some(Ok(session)) = self.pending.as_mut().map(|pending| pending.initiator.finish(response)) else { return };
+    /// Asks for a session unless it was asked for.
+    fn attempt(&mut self, desk: &mut Desk<'_>) {
+        if self.attempt.is_some() {
+            return;
+        }
         let now = desk.clock.now;
-        self.pending = None;
+        // Never more often than that, whoever wants it (whitepaper §6.1).
+        let next = self.last_initiation.map_or(now, |last| now.max(last + REKEY_TIMEOUT));
+        self.attempt = Some(Attempt { since: now, next, initiator: None });
+        if next <= now {
+            self.initiate(desk);
+        }
+    }
+
+    /// The answer to our initiation; anything else that looks like one leaves everything as it is (F-G5).
+    pub(crate) fn on_response(&mut self, desk: &mut Desk<'_>, response: &Response<'_>, from: SocketAddr, len: usize) {
+        let initiator = self.attempt.as_mut().and_then(|attempt| attempt.initiator.as_mut());
+        let Some(Ok(session)) = initiator.map(|initiator| initiator.finish(response)) else { return };
+        let now = desk.clock.now;
         self.sessions.agreed_as_initiator(session, now);
-        self.last_handshake = Some(now);
-        self.timers.handshake_finished(now);
+        self.timers.new_keys(now);
+        self.agreed(desk);
         self.heard(from, len, now);
-        self.forget_indices(desk);
         // Something has to be said, or the responder never uses the session (whitepaper §5.1).
         if !self.flush(desk) {
             self.send_keepalive(desk);
@@ -213,8 +185,8 @@ impl Peer {
 
     /// A cookie for our initiation: the next one will carry it.
     pub(crate) fn on_cookie(&mut self, reply: &CookieReply<'_>, now: Moment) {
-        let opened = self.pending.as_ref().map(|pending| pending.initiator.cookie(&self.remote, reply, now));
-        if let Some(Ok(cookie)) = opened {
+        let initiator = self.attempt.as_ref().and_then(|attempt| attempt.initiator.as_ref());
+        if let Some(Ok(cookie)) = initiator.map(|initiator| initiator.cookie(&self.remote, reply, now)) {
             self.cookie = Some(cookie);
         }
     }
@@ -236,15 +208,15 @@ impl Peer {
         let now = desk.clock.now;
         let index = desk.fresh_index();
         let cookie = self.cookie(now);
-        let answer = responder.answer(&self.remote, desk.wire, index, cookie.as_ref(), desk.random);
-        let Some((session, response)) = answer else { return };
-        self.sessions.agreed_as_responder(session, now);
-        self.last_handshake = Some(now);
-        self.timers.handshake_answered(now);
-        self.heard(from, len, now);
+        if let Some((session, response)) =
+            responder.answer(&self.remote, desk.wire, index, cookie.as_ref(), desk.random)
+        {
+            self.sessions.agreed_as_responder(session, now);
+            self.timers.new_keys(now);
+            self.heard(from, len, now);
+            self.post(from, Kind::Response, &response, desk);
+        }
         self.forget_indices(desk);
-        self.post(from, Kind::Response, &response, desk);
-        self.timers.sent(now);
     }
 
     /// Opens data. `None` if it is not authentic, or empty: somebody just let themselves be heard.
@@ -259,20 +231,30 @@ impl Peer {
         let (text, confirmed) = self.sessions.open(data.receiver, data.counter, data.body, now)?;
         self.heard(from, len, now);
         if confirmed {
-            self.timers.handshake_finished(now);
-            self.pending = None;
-            self.forget_indices(desk);
+            self.agreed(desk);
             self.flush(desk);
+        }
+        // Old keys that are only received under are renewed too (whitepaper §6.2).
+        if self.sessions.wants_last_minute_rekey(now) {
+            self.attempt(desk);
         }
         if text.is_empty() {
             return None;
         }
         self.timers.received_data(now);
-        // Old keys that are only received under are renewed too (whitepaper §6.2).
-        if self.sessions.wants_last_minute_rekey(now) {
-            self.initiate(desk, false);
-        }
         Some(text)
+    }
+
+    /// A packet was authentic, and yet is not let in.
+    pub(crate) fn refuse(&mut self) {
+        self.refused += 1;
+    }
+
+    /// Both sides have the new keys.
+    fn agreed(&mut self, desk: &mut Desk<'_>) {
+        self.attempt = None;
+        self.last_handshake = Some(desk.clock.now);
+        self.forget_indices(desk);
     }
 
     /// Something authentic came: that is where the peer is now (whitepaper §2.1).
@@ -287,9 +269,9 @@ impl Peer {
         self.cookie.as_ref()?.value(now).copied()
     }
 
-    /// Gives back the indices that no session of ours has any more.
+    /// Gives back the indices that nothing of ours has any more.
     fn forget_indices(&self, desk: &mut Desk<'_>) {
-        let pending = self.pending.as_ref().map(|pending| pending.initiator.index());
+        let pending = self.attempt.as_ref().and_then(|attempt| attempt.initiator.as_ref()).map(Initiator::index);
         let peer = desk.peer;
         desk.indices.retain(|index, owner| *owner != peer || pending == Some(*index) || self.sessions.has(*index));
     }
@@ -297,21 +279,14 @@ impl Peer {
     /// Does what is due.
     pub(crate) fn turn(&mut self, desk: &mut Desk<'_>) {
         let now = desk.clock.now;
-        if self.timers.take_retry(now) {
-            match &self.pending {
-                Some(pending) if pending.attempts >= MAX_ATTEMPTS => {
-                    self.pending = None;
-                    self.queue.clear();
-                }
-                Some(_) => self.initiate(desk, true),
-                None => {}
-            }
+        if self.attempt.as_ref().is_some_and(|attempt| attempt.next <= now) {
+            self.attempt_again(desk);
         }
         if self.timers.take_keepalive(now) {
             self.send_keepalive(desk);
         }
         if self.timers.take_silence(now) {
-            self.initiate(desk, false);
+            self.attempt(desk);
         }
         if self.timers.take_persistent(now) {
             self.send_keepalive(desk);
@@ -326,88 +301,28 @@ impl Peer {
 
     /// When [`Peer::turn`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Moment> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.attempt.as_ref().map(|attempt| attempt.next)).min()
     }
 
-    /// Sends an initiation. One that is not a retry waits until the last is old enough, as Linux does.
-    fn initiate(&mut self, desk: &mut Desk<'_>, retry: bool) {
+    /// The peer did not answer in time: once more, or not (whitepaper §6.4).
+    fn attempt_again(&mut self, desk: &mut Desk<'_>) {
+        if self.attempt.as_ref().is_some_and(|attempt| desk.clock.now.since(attempt.since) < REKEY_ATTEMPT_TIME) {
+            self.initiate(desk);
+        } else {
+            self.attempt = None;
+            self.queue = VecDeque::new();
+            self.forget_indices(desk);
+        }
+    }
+
+    /// Sends an initiation of the attempt, if there is somewhere to send it.
+    fn initiate(&mut self, desk: &mut Desk<'_>) {
         let now = desk.clock.now;
-        let Some(to) = self.endpoint else { return };
-        if !retry && !self.timers.may_initiate(now) {
-            return;
+        let initiator = self.endpoint.and_then(|to| self.send_initiation(to, desk));
+        if let Some(attempt) = &mut self.attempt {
+            attempt.initiator = initiator;
+            attempt.next = now + REKEY_TIMEOUT + jitter(desk.random);
         }
-        let cookie = self.cookie(now);
-        let stamp = desk.stamper.stamp(desk.clock.unix);
-        let index = desk.fresh_index();
-        let started =
-            Initiator::start(desk.identity, &self.remote, desk.wire, index, stamp, cookie.as_ref(), desk.random);
-        let Some((initiator, message)) = started else { return };
-        let (out, wire) = (&mut *desk.out, desk.wire);
-        wire.before_initiation(self.initiations, desk.clock.unix, desk.random, |noise| {
-            out.push(to, noise.len()).copy_from_slice(noise);
-        });
-        self.initiations = self.initiations.wrapping_add(1);
-        self.post(to, Kind::Initiation, &message, desk);
-        let (attempts, began) = match &self.pending {
-            Some(pending) if retry => (pending.attempts + 1, pending.began),
-            _ => (1, now),
-        };
-        self.pending = Some(Pending { initiator, attempts, began });
         self.forget_indices(desk);
-        self.timers.sent(now);
-        self.timers.initiated(now, desk.random);
-    }
-
-    /// Sends what waited. False if nothing did.
-    fn flush(&mut self, desk: &mut Desk<'_>) -> bool {
-        let mut any = false;
-        while let Some(packet) = self.queue.pop_front() {
-            any |= self.send_data(desk, packet.len(), &mut |slot| slot.copy_from_slice(&packet));
-        }
-        self.queue.shrink_to_fit();
-        any
-    }
-
-    /// Sends an empty packet, if there is a session for it.
-    fn send_keepalive(&mut self, desk: &mut Desk<'_>) {
-        if let Some(to) = self.ready(desk.clock.now) {
-            self.seal(to, desk, 0, &mut |_| {});
-        }
-    }
-
-    fn seal(&mut self, to: SocketAddr, desk: &mut Desk<'_>, len: usize, write: &mut dyn FnMut(&mut [u8])) -> bool {
-        let Some(session) = self.sessions.current(desk.clock.now) else { return false };
-        // Lengths are padded to 16 bytes, but not beyond the MTU (whitepaper §5.4.6; Linux pads likewise).
-        let padded = len.next_multiple_of(16).min(self.mtu.max(len));
-        let prefix = desk.wire.prefix(Kind::Data);
-        let slot = desk.out.push(to, prefix + padded + DATA_OVERHEAD);
-        let (noise, message) = slot.split_at_mut(prefix.min(slot.len()));
-        if !noise.is_empty() {
-            desk.random.fill_bytes(noise);
-        }
-        if let Some(word) = message.get_mut(..4) {
-            word.copy_from_slice(&desk.wire.word(Kind::Data, desk.random));
-        }
-        write(message.get_mut(16..16 + len).unwrap_or_default());
-        if session.seal(message).is_err() {
-            return false;
-        }
-        desk.wire.reserve(message, self.reserved);
-        self.sent += slot.len() as u64;
-        self.timers.sent(desk.clock.now);
-        true
-    }
-
-    /// Puts a handshake message on its way.
-    fn post(&mut self, to: SocketAddr, kind: Kind, message: &[u8], desk: &mut Desk<'_>) {
-        let prefix = desk.wire.prefix(kind);
-        let slot = desk.out.push(to, prefix + message.len());
-        let (noise, place) = slot.split_at_mut(prefix.min(slot.len()));
-        if !noise.is_empty() {
-            desk.random.fill_bytes(noise);
-        }
-        place.copy_from_slice(message);
-        desk.wire.reserve(place, self.reserved);
-        self.sent += slot.len() as u64;
     }
 }

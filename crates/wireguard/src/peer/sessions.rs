@@ -19,6 +19,10 @@ impl Aged {
     fn alive(&self, now: Moment) -> bool {
         now.since(self.born) < REJECT_AFTER_TIME
     }
+
+    fn usable(&self, now: Moment) -> bool {
+        self.alive(now) && !self.session.exhausted()
+    }
 }
 
 /// At most three sessions; the moves between the places are those of Linux' `noise.c`.
@@ -32,12 +36,12 @@ pub(super) struct Sessions {
 impl Sessions {
     /// Whether data can be sent.
     pub(super) fn usable(&self, now: Moment) -> bool {
-        self.current.as_ref().is_some_and(|aged| aged.alive(now) && !aged.session.exhausted())
+        self.current.as_ref().is_some_and(|aged| aged.usable(now))
     }
 
     /// The session to send under.
     pub(super) fn current(&mut self, now: Moment) -> Option<&mut Session> {
-        self.current.as_mut().filter(|aged| aged.alive(now)).map(|aged| &mut aged.session)
+        self.current.as_mut().filter(|aged| aged.usable(now)).map(|aged| &mut aged.session)
     }
 
     /// The peer answered us: it can open what we send from now on.

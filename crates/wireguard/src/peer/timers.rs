@@ -17,39 +17,28 @@ pub(crate) const REKEY_TIMEOUT: Duration = Duration::from_secs(5);
 /// After so long, what was received is answered by an empty packet.
 pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a session is asked for in vain.
-const REKEY_ATTEMPT_TIME: Duration = Duration::from_secs(90);
-/// So many initiations fit into that time.
-pub(super) const MAX_ATTEMPTS: u32 = (REKEY_ATTEMPT_TIME.as_secs() / REKEY_TIMEOUT.as_secs()) as u32;
+pub(super) const REKEY_ATTEMPT_TIME: Duration = Duration::from_secs(90);
 /// So that two who begin at once do not do it again and again.
 const MAX_JITTER_MS: u64 = 333;
 
 /// The timers of a peer.
 pub(super) struct Timers {
-    /// An initiation is to be repeated.
-    retry: Option<Moment>,
     /// An empty packet is due, because data came and nothing went.
     keepalive: Option<Moment>,
-    /// Since when data went and nothing came, and when that is too long.
-    silence: Option<(Moment, Moment)>,
+    /// Since when data went and nothing came.
+    unanswered: Option<Moment>,
+    /// When that is too long.
+    silence: Option<Moment>,
     /// An empty packet is due, because the configuration wants it.
     persistent: Option<Moment>,
     persistent_every: Option<Duration>,
     /// All keys are to be forgotten.
     wipe: Option<Moment>,
-    last_initiation: Option<Moment>,
 }
 
 impl Timers {
     pub(super) fn new(persistent_every: Option<Duration>) -> Self {
-        Self {
-            retry: None,
-            keepalive: None,
-            silence: None,
-            persistent: None,
-            persistent_every,
-            wipe: None,
-            last_initiation: None,
-        }
+        Self { keepalive: None, unanswered: None, silence: None, persistent: None, persistent_every, wipe: None }
     }
 
     /// Something that the peer will find authentic was sent.
@@ -60,13 +49,13 @@ impl Timers {
 
     /// Data was sent.
     pub(super) fn sent_data(&mut self, now: Moment, random: &mut dyn Random) {
-        if self.silence.is_none() {
-            self.silence = Some((now, now + KEEPALIVE_TIMEOUT + REKEY_TIMEOUT + jitter(random)));
-        }
+        self.unanswered.get_or_insert(now);
+        self.silence.get_or_insert_with(|| now + KEEPALIVE_TIMEOUT + REKEY_TIMEOUT + jitter(random));
     }
 
     /// Something authentic came.
     pub(super) fn heard(&mut self, now: Moment) {
+        self.unanswered = None;
         self.silence = None;
         self.persistent = self.persistent_every.map(|every| now + every);
     }
@@ -76,35 +65,14 @@ impl Timers {
         self.keepalive.get_or_insert(now + KEEPALIVE_TIMEOUT);
     }
 
-    /// An initiation went out.
-    pub(super) fn initiated(&mut self, now: Moment, random: &mut dyn Random) {
-        self.last_initiation = Some(now);
-        self.retry = Some(now + REKEY_TIMEOUT + jitter(random));
-    }
-
-    /// Whether the last initiation is old enough for another that is not its repetition.
-    pub(super) fn may_initiate(&self, now: Moment) -> bool {
-        self.last_initiation.is_none_or(|last| now.since(last) >= REKEY_TIMEOUT)
-    }
-
-    /// There are new keys, and both sides know.
-    pub(super) fn handshake_finished(&mut self, now: Moment) {
-        self.retry = None;
-        self.handshake_answered(now);
-    }
-
     /// There are new keys.
-    pub(super) fn handshake_answered(&mut self, now: Moment) {
+    pub(super) fn new_keys(&mut self, now: Moment) {
         self.wipe = Some(now + REJECT_AFTER_TIME * 3);
     }
 
     /// Since when data has not been answered by anything.
     pub(super) fn unanswered_since(&self) -> Option<Moment> {
-        self.silence.map(|(since, _)| since)
-    }
-
-    pub(super) fn take_retry(&mut self, now: Moment) -> bool {
-        take(&mut self.retry, now)
+        self.unanswered
     }
 
     pub(super) fn take_keepalive(&mut self, now: Moment) -> bool {
@@ -112,7 +80,7 @@ impl Timers {
     }
 
     pub(super) fn take_silence(&mut self, now: Moment) -> bool {
-        self.silence.take_if(|(_, limit)| *limit <= now).is_some()
+        take(&mut self.silence, now)
     }
 
     /// True whenever the interval has passed; it begins anew.
@@ -130,8 +98,7 @@ impl Timers {
 
     /// The next that is due.
     pub(super) fn next(&self) -> Option<Moment> {
-        let silence = self.silence.map(|(_, limit)| limit);
-        [self.retry, self.keepalive, silence, self.persistent, self.wipe].into_iter().flatten().min()
+        [self.keepalive, self.silence, self.persistent, self.wipe].into_iter().flatten().min()
     }
 }
 
@@ -139,6 +106,7 @@ fn take(timer: &mut Option<Moment>, now: Moment) -> bool {
     timer.take_if(|at| *at <= now).is_some()
 }
 
-fn jitter(random: &mut dyn Random) -> Duration {
+/// What is added to spans after which both sides might begin.
+pub(super) fn jitter(random: &mut dyn Random) -> Duration {
     Duration::from_millis(random.random_range(0..=MAX_JITTER_MS))
 }
