@@ -85,6 +85,23 @@ impl SocketOptions {
         UdpSocket::from_std(socket.into())
     }
 
+    /// A UDP socket for the family of `to` alone, for whoever knows all the places it talks to.
+    ///
+    /// # Errors
+    /// As [`SocketOptions::connect`]; also where the kernel lacks that family.
+    pub fn udp_of_family(&self, to: IpAddr) -> io::Result<UdpSocket> {
+        let any = if to.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+        let at = SocketAddr::new(any, 0);
+        let socket = Socket::new(Family::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
+        if at.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&at.into())?;
+        self.mark_and_bind(SockRef::from(&socket), Some(to))?;
+        socket.set_nonblocking(true)?;
+        UdpSocket::from_std(socket.into())
+    }
+
     fn udp_v4() -> io::Result<Socket> {
         let socket = Socket::new(Family::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
         socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())?;

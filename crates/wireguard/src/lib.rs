@@ -16,9 +16,11 @@
 #![forbid(unsafe_code)]
 
 mod allowed_ips;
+mod core;
 mod device;
 #[cfg(test)]
 mod device_tests;
+mod driver;
 mod inner;
 mod key;
 mod moment;
@@ -28,7 +30,9 @@ mod outbox;
 mod peer;
 pub mod stack;
 
+pub use self::core::Core;
 pub use device::{Device, NoPeer, PeerId};
+pub use driver::{Locate, Outer, PeerStatus, Tunnel, TunnelStream, Way};
 pub use key::{KeyError, PresharedKey, PrivateKey, PublicKey};
 pub use moment::{Clock, Moment};
 pub use options::Options;

@@ -18,6 +18,8 @@ mod packet;
 mod ready;
 mod reset;
 mod smol;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod udp;
 
@@ -173,6 +175,12 @@ impl Stack {
         self.ready.poll(cx)
     }
 
+    /// Whether there is no flow, nor the rest of one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty() && self.sockets.is_empty()
+    }
+
     /// Takes an IP packet from the tunnel. What is not sound, or not for us, is dropped (F-G12).
     pub fn receive(&mut self, packet: &mut [u8], now: Moment) {
         let Some(inner) = Inner::parse(packet) else { return };
@@ -278,7 +286,11 @@ impl Stack {
                 None => break,
             }
         }
-        if self.round.is_empty() && self.replies.is_empty() { self.timers.first().map(|(at, _)| *at) } else { Some(now) }
+        if self.round.is_empty() && self.replies.is_empty() {
+            self.timers.first().map(|(at, _)| *at)
+        } else {
+            Some(now)
+        }
     }
 
     fn visit_flow(&mut self, flow: Arc<Flow>, now: Moment, egress: &mut dyn Egress) {
