@@ -1,6 +1,6 @@
 //! Ways out.
 //!
-//! What it is: one [`adit_net::Dialer`] per protocol (direct, reject, socks5, http, vless), the options each is built
+//! What it is: one [`adit_net::Dialer`] per protocol (direct, reject, socks5, http, vless, wireguard), the options each is built
 //! from, and the [`Book`] that finds them by name and follows groups to their current choice.
 //!
 //! What it is not: it knows no inbound, no rule and no YAML.
@@ -52,6 +52,7 @@ mod race;
 mod reject;
 mod server;
 mod tls;
+mod wireguard;
 
 pub use book::{Book, BookError, SelectError, Way};
 pub use tls::TlsOptionsError;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_net::{Secret, SocketOptions, Tag, Target};
+use adit_net::{Secret, SocketOptions, Tag, Target, Through};
 
 /// One entry of `proxies:`, or a built-in.
 #[derive(Clone, Debug)]
@@ -99,6 +99,8 @@ pub struct WireGuard {
     pub endpoints: Vec<Target>,
     /// How often the endpoints' names are looked up again; `None` is only after failures.
     pub refresh: Option<Duration>,
+    /// Who knows names, asked inside the tunnel; `None` is whoever knows them for other outbounds.
+    pub remote_dns: Option<Arc<dyn Through>>,
 }
 
 /// A user name and password.

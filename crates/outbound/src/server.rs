@@ -55,17 +55,21 @@ impl Server {
 
     /// Adds this proxy's name and address to an error that arose on the way to it, or in it.
     pub(crate) fn blame(&self, error: DialError) -> DialError {
-        let blamed = |text: String| format!("{text} (proxy [{}] at {})", self.proxy, self.at);
-        match error {
-            DialError::Refused(who) => DialError::Refused(blamed(who)),
-            DialError::Unreachable(who) => DialError::Unreachable(blamed(who)),
-            DialError::TimedOut(step) => DialError::TimedOut(blamed(step)),
-            DialError::Unresolved(name) => DialError::Unresolved(blamed(name)),
-            DialError::Denied(why) => DialError::Denied(blamed(why)),
-            DialError::Protocol(what) => DialError::Protocol(blamed(what)),
-            DialError::Io { context, source } => DialError::Io { context: blamed(context), source },
-            // Says nothing about a server.
-            other => other,
-        }
+        reword(error, |text| format!("{text} (proxy [{}] at {})", self.proxy, self.at))
+    }
+}
+
+/// The same error with another text.
+pub(crate) fn reword(error: DialError, reword: impl FnOnce(String) -> String) -> DialError {
+    match error {
+        DialError::Refused(who) => DialError::Refused(reword(who)),
+        DialError::Unreachable(who) => DialError::Unreachable(reword(who)),
+        DialError::TimedOut(step) => DialError::TimedOut(reword(step)),
+        DialError::Unresolved(name) => DialError::Unresolved(reword(name)),
+        DialError::Denied(why) => DialError::Denied(reword(why)),
+        DialError::Protocol(what) => DialError::Protocol(reword(what)),
+        DialError::Io { context, source } => DialError::Io { context: reword(context), source },
+        // Says nothing about a server.
+        other => other,
     }
 }

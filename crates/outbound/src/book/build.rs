@@ -15,6 +15,7 @@ use crate::reject::Reject;
 use crate::server::Server;
 use crate::socks5::Socks5;
 use crate::tls::TlsOptionsError;
+use crate::wireguard::WireGuard;
 
 const GLOBAL: &str = "GLOBAL";
 
@@ -140,7 +141,11 @@ impl Workshop {
                 Arc::new(crate::vless::Vless::new(server, *options)?)
             }
             // Refuses until the tunnel's dialer takes this place.
-            Kind::WireGuard(_) => Arc::new(Reject::Tell),
+            Kind::WireGuard(options) => {
+                let outer = connector(&common, &self.server_resolver);
+                let (via, inner) = (self.via(&name, &common), Arc::clone(&self.resolver));
+                Arc::new(WireGuard::new(name.clone(), *options, outer, via, inner))
+            }
         };
         Ok(Proxy {
             tcp_only: Arc::new(TcpOnly(Arc::clone(&dialer))),

@@ -40,7 +40,7 @@ impl<'d> Reader<'d, '_> {
         }
         let tunnel = Options { private_key: private_key?, addresses: addresses?, peers, mtu: mtu?, obfuscation };
         let refresh = refresh.filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(seconds.into()));
-        Some(Kind::WireGuard(Box::new(WireGuard { tunnel, endpoints, refresh })))
+        Some(Kind::WireGuard(Box::new(WireGuard { tunnel, endpoints, refresh, remote_dns: None })))
     }
 
     /// Our addresses inside.
