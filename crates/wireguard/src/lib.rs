@@ -29,6 +29,8 @@ pub mod options;
 mod outbox;
 mod peer;
 pub mod stack;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use self::core::Core;
 pub use device::{Device, NoPeer, PeerId};

@@ -5,7 +5,7 @@ use zeroize::Zeroize;
 use super::cookie::{Cookie, LabelKeys};
 use super::gate::Gate;
 use super::message::{CookieReply, INITIATION_LEN, Initiation, RESPONSE_LEN, Response};
-use super::pattern::{Asked, Heard};
+use super::pattern::{Asked, Heard, KeyPair};
 use super::tai64n::Tai64n;
 use super::wire::{Kind, Wire};
 use super::{Random, Rejected, Session};
@@ -15,14 +15,14 @@ const PROLOGUE: &[u8] = b"WireGuard v1 zx2c4 Jason@zx2c4.com";
 
 /// Who we are.
 pub(crate) struct Identity {
-    private: PrivateKey,
+    pair: KeyPair,
     keys: LabelKeys,
 }
 
 impl Identity {
     pub(crate) fn new(private: PrivateKey) -> Self {
-        let keys = LabelKeys::of(&private.public_key());
-        Self { private, keys }
+        let pair = KeyPair::new(private);
+        Self { keys: LabelKeys::of(&pair.public()), pair }
     }
 
     /// What stands in front of our handshakes.
@@ -71,7 +71,7 @@ impl Initiator {
         message[4..8].copy_from_slice(&index.to_le_bytes());
         let noise = Asked::write(
             PROLOGUE,
-            &identity.private,
+            &identity.pair,
             &remote.public,
             &remote.shared,
             ephemeral(random),
@@ -128,7 +128,7 @@ impl Responder {
         initiation: &Initiation<'_>,
     ) -> Result<(Self, PublicKey, Tai64n), Rejected> {
         let mut stamp = [0; 12];
-        let noise = Heard::read(PROLOGUE, &identity.private, initiation.noise(), &mut stamp)?;
+        let noise = Heard::read(PROLOGUE, &identity.pair, initiation.noise(), &mut stamp)?;
         let public = noise.remote();
         Ok((Self { noise, remote_index: initiation.sender }, public, Tai64n(stamp)))
     }
@@ -152,10 +152,10 @@ impl Responder {
     }
 }
 
-fn ephemeral(random: &mut dyn Random) -> PrivateKey {
+fn ephemeral(random: &mut dyn Random) -> KeyPair {
     let mut bytes = [0; 32];
     random.fill_bytes(&mut bytes);
-    let key = PrivateKey::from_bytes(bytes);
+    let private = PrivateKey::from_bytes(bytes);
     bytes.zeroize();
-    key
+    KeyPair::new(private)
 }

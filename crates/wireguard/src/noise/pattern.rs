@@ -22,6 +22,23 @@ use crate::{PresharedKey, PrivateKey, PublicKey};
 const NAME: &[u8] = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
 const KEY_LEN: usize = 32;
 
+/// A private key, and the public one, which takes a multiplication on the curve to know.
+#[derive(Clone)]
+pub(super) struct KeyPair {
+    private: PrivateKey,
+    public: PublicKey,
+}
+
+impl KeyPair {
+    pub(super) fn new(private: PrivateKey) -> Self {
+        Self { public: private.public_key(), private }
+    }
+
+    pub(super) fn public(&self) -> PublicKey {
+        self.public
+    }
+}
+
 /// What a finished handshake is for.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(super) struct Keys {
@@ -34,8 +51,8 @@ pub(super) struct Keys {
 /// The initiator, between its message and the answer.
 pub(super) struct Asked {
     transcript: Transcript,
-    private: PrivateKey,
-    ephemeral: PrivateKey,
+    own: KeyPair,
+    ephemeral: KeyPair,
     shared: PresharedKey,
 }
 
@@ -46,23 +63,23 @@ impl Asked {
     /// [`Rejected::Forged`] if the length does not fit, or `responder` is a point that makes every secret zero.
     pub(super) fn write(
         prologue: &[u8],
-        private: &PrivateKey,
+        own: &KeyPair,
         responder: &PublicKey,
         shared: &PresharedKey,
-        ephemeral: PrivateKey,
+        ephemeral: KeyPair,
         payload: &[u8],
         out: &mut [u8],
     ) -> Result<Self, Rejected> {
         let mut transcript = Transcript::new(prologue, responder);
         let (place, rest) = out.split_first_chunk_mut::<KEY_LEN>().ok_or(Rejected::Forged)?;
-        *place = *ephemeral.public_key().as_bytes();
+        *place = *ephemeral.public.as_bytes();
         transcript.mix_ephemeral(place);
         transcript.mix_secret(&ephemeral, responder)?;
         let (place, rest) = rest.split_at_mut_checked(KEY_LEN + TAG_LEN).ok_or(Rejected::Forged)?;
-        transcript.seal(private.public_key().as_bytes(), place)?;
-        transcript.mix_secret(private, responder)?;
+        transcript.seal(own.public.as_bytes(), place)?;
+        transcript.mix_secret(own, responder)?;
         transcript.seal(payload, rest)?;
-        Ok(Self { transcript, private: private.clone(), ephemeral, shared: shared.clone() })
+        Ok(Self { transcript, own: own.clone(), ephemeral, shared: shared.clone() })
     }
 
     /// Reads the answer into `payload`, which must have exactly the length of it. Whatever the answer is, this state stays
@@ -76,7 +93,7 @@ impl Asked {
         let remote = PublicKey::from_bytes(*ephemeral);
         transcript.mix_ephemeral(ephemeral);
         transcript.mix_secret(&self.ephemeral, &remote)?;
-        transcript.mix_secret(&self.private, &remote)?;
+        transcript.mix_secret(&self.own, &remote)?;
         transcript.mix_shared(&self.shared);
         transcript.open(rest, payload)?;
         Ok(transcript.split())
@@ -95,22 +112,17 @@ impl Heard {
     ///
     /// # Errors
     /// [`Rejected::Forged`] unless somebody wrote it who knows our public key and has a private one of their own.
-    pub(super) fn read(
-        prologue: &[u8],
-        private: &PrivateKey,
-        message: &[u8],
-        payload: &mut [u8],
-    ) -> Result<Self, Rejected> {
-        let mut transcript = Transcript::new(prologue, &private.public_key());
+    pub(super) fn read(prologue: &[u8], own: &KeyPair, message: &[u8], payload: &mut [u8]) -> Result<Self, Rejected> {
+        let mut transcript = Transcript::new(prologue, &own.public);
         let (ephemeral, rest) = message.split_first_chunk::<KEY_LEN>().ok_or(Rejected::Forged)?;
         let remote_ephemeral = PublicKey::from_bytes(*ephemeral);
         transcript.mix_ephemeral(ephemeral);
-        transcript.mix_secret(private, &remote_ephemeral)?;
+        transcript.mix_secret(own, &remote_ephemeral)?;
         let (sealed, rest) = rest.split_at_checked(KEY_LEN + TAG_LEN).ok_or(Rejected::Forged)?;
         let mut remote = [0; KEY_LEN];
         transcript.open(sealed, &mut remote)?;
         let remote = PublicKey::from_bytes(remote);
-        transcript.mix_secret(private, &remote)?;
+        transcript.mix_secret(own, &remote)?;
         transcript.open(rest, payload)?;
         Ok(Self { transcript, remote, remote_ephemeral })
     }
@@ -127,12 +139,12 @@ impl Heard {
     pub(super) fn write(
         mut self,
         shared: &PresharedKey,
-        ephemeral: &PrivateKey,
+        ephemeral: &KeyPair,
         payload: &[u8],
         out: &mut [u8],
     ) -> Result<Keys, Rejected> {
         let (place, rest) = out.split_first_chunk_mut::<KEY_LEN>().ok_or(Rejected::Forged)?;
-        *place = *ephemeral.public_key().as_bytes();
+        *place = *ephemeral.public.as_bytes();
         self.transcript.mix_ephemeral(place);
         self.transcript.mix_secret(ephemeral, &self.remote_ephemeral)?;
         self.transcript.mix_secret(ephemeral, &self.remote)?;
@@ -175,9 +187,9 @@ impl Transcript {
     }
 
     /// A result of zero means that the other's key is one of the few that give zero with every key; Linux refuses it too.
-    fn mix_secret(&mut self, private: &PrivateKey, public: &PublicKey) -> Result<(), Rejected> {
-        let private = StaticSecret::from(*private.reveal());
-        let secret = private.diffie_hellman(&x25519_dalek::PublicKey::from(*public.as_bytes()));
+    fn mix_secret(&mut self, own: &KeyPair, other: &PublicKey) -> Result<(), Rejected> {
+        let private = StaticSecret::from(*own.private.reveal());
+        let secret = private.diffie_hellman(&x25519_dalek::PublicKey::from(*other.as_bytes()));
         if !secret.was_contributory() {
             return Err(Rejected::Forged);
         }

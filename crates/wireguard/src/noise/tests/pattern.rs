@@ -7,13 +7,17 @@ use snow::resolvers::{CryptoResolver, DefaultResolver};
 use snow::types::{Cipher, Dh, Hash};
 
 use crate::noise::Rejected;
-use crate::noise::pattern::{Asked, Heard, Keys};
+use crate::noise::pattern::{Asked, Heard, KeyPair, Keys};
 use crate::{PresharedKey, PrivateKey, PublicKey};
 
 const PROLOGUE: &[u8] = b"some prologue";
 
-fn key(fill: u8) -> PrivateKey {
-    PrivateKey::from_bytes([fill; 32])
+fn key(fill: u8) -> KeyPair {
+    pair([fill; 32])
+}
+
+fn pair(bytes: [u8; 32]) -> KeyPair {
+    KeyPair::new(PrivateKey::from_bytes(bytes))
 }
 
 fn shared(fill: u8) -> PresharedKey {
@@ -24,8 +28,8 @@ fn hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
-fn private(text: &str) -> PrivateKey {
-    PrivateKey::from_bytes(hex(text).try_into().unwrap())
+fn private(text: &str) -> KeyPair {
+    pair(hex(text).try_into().unwrap())
 }
 
 /// The one vector for this pattern among cacophony's, which implementations of Noise have in common
@@ -42,8 +46,7 @@ fn the_published_vector() {
     let (prologue, payload1, payload2) = (b"John Galt", b"Ludwig von Mises", b"Murray Rothbard");
 
     let mut first = [0; 112];
-    let asked =
-        Asked::write(prologue, &initiator, &responder.public_key(), &shared, ours, payload1, &mut first).unwrap();
+    let asked = Asked::write(prologue, &initiator, &responder.public(), &shared, ours, payload1, &mut first).unwrap();
     assert_eq!(
         first.as_slice(),
         hex(concat!(
@@ -54,7 +57,7 @@ fn the_published_vector() {
     );
     let mut payload = [0; 16];
     let heard = Heard::read(prologue, &responder, &first, &mut payload).unwrap();
-    assert_eq!((&payload, heard.remote()), (payload1, initiator.public_key()));
+    assert_eq!((&payload, heard.remote()), (payload1, initiator.public()));
 
     let mut second = [0; 63];
     let keys = heard.write(&shared, &theirs, payload2, &mut second).unwrap();
@@ -127,10 +130,10 @@ proptest! {
     #[test]
     fn snow_agrees_both_ways(keys in any::<[[u8; 32]; 5]>(), payload in any::<[u8; 12]>()) {
         let [initiator, responder, ours, theirs, secret] = keys;
-        let (initiator_key, responder_key) = (PrivateKey::from_bytes(initiator), PrivateKey::from_bytes(responder));
+        let (initiator_key, responder_key) = (pair(initiator), pair(responder));
         let shared = PresharedKey::from_bytes(secret);
         let mut snow_asks = snow(|builder| {
-            let public = responder_key.public_key();
+            let public = responder_key.public();
             builder
                 .local_private_key(&initiator).unwrap()
                 .remote_public_key(public.as_bytes()).unwrap()
@@ -146,8 +149,8 @@ proptest! {
                 .build_responder().unwrap()
         });
         let (mut first, mut expected) = ([0; 108], [0; 108]);
-        let ephemeral = PrivateKey::from_bytes(ours);
-        let public = responder_key.public_key();
+        let ephemeral = pair(ours);
+        let public = responder_key.public();
         let asked = Asked::write(PROLOGUE, &initiator_key, &public, &shared, ephemeral, &payload, &mut first).unwrap();
         snow_asks.write_message(&payload, &mut expected).unwrap();
         prop_assert_eq!(first, expected);
@@ -158,7 +161,7 @@ proptest! {
         snow_hears.read_message(&first, &mut read).unwrap();
 
         let (mut second, mut expected) = ([0; 48], [0; 48]);
-        let keys = heard.write(&shared, &PrivateKey::from_bytes(theirs), &[], &mut second).unwrap();
+        let keys = heard.write(&shared, &pair(theirs), &[], &mut second).unwrap();
         snow_hears.write_message(&[], &mut expected).unwrap();
         prop_assert_eq!(second, expected);
         same(&asked.read(&second, &mut []).unwrap(), &keys);
@@ -169,7 +172,7 @@ proptest! {
     #[test]
     fn f_g3_noise_is_no_handshake(message in prop::collection::vec(any::<u8>(), 0..160)) {
         prop_assert!(Heard::read(PROLOGUE, &key(1), &message, &mut [0; 12]).is_err());
-        let asked = Asked::write(PROLOGUE, &key(2), &key(1).public_key(), &shared(3), key(4), &[0; 12], &mut [0; 108]);
+        let asked = Asked::write(PROLOGUE, &key(2), &key(1).public(), &shared(3), key(4), &[0; 12], &mut [0; 108]);
         prop_assert!(asked.unwrap().read(&message, &mut []).is_err());
     }
 }
@@ -177,7 +180,7 @@ proptest! {
 #[test]
 fn another_shared_secret_gives_no_session() {
     let mut first = [0; 96];
-    let asked = Asked::write(PROLOGUE, &key(1), &key(2).public_key(), &shared(3), key(4), &[], &mut first).unwrap();
+    let asked = Asked::write(PROLOGUE, &key(1), &key(2).public(), &shared(3), key(4), &[], &mut first).unwrap();
     let heard = Heard::read(PROLOGUE, &key(2), &first, &mut []).unwrap();
     let mut second = [0; 48];
     heard.write(&shared(9), &key(5), &[], &mut second).unwrap();
@@ -191,7 +194,7 @@ fn f_g3_keys_that_give_zero_are_refused() {
     let asked = Asked::write(PROLOGUE, &key(1), &zero, &shared(3), key(4), &[], &mut [0; 96]);
     assert_eq!(asked.err(), Some(Rejected::Forged));
     let mut first = [0; 96];
-    let asked = Asked::write(PROLOGUE, &key(1), &key(2).public_key(), &shared(3), key(4), &[], &mut first).unwrap();
+    let asked = Asked::write(PROLOGUE, &key(1), &key(2).public(), &shared(3), key(4), &[], &mut first).unwrap();
     first[..32].fill(0);
     assert_eq!(Heard::read(PROLOGUE, &key(2), &first, &mut []).err(), Some(Rejected::Forged));
     assert_eq!(asked.read(&[0; 48], &mut []).err(), Some(Rejected::Forged));
