@@ -190,6 +190,14 @@ impl Device {
         self.by_index.len()
     }
 
+    /// As if the session in use with `peer` had sent so many messages.
+    #[cfg(test)]
+    pub(crate) fn pretend_sent(&mut self, peer: PeerId, sent: u64) {
+        if let Some(peer) = self.peers.get_mut(peer.0) {
+            peer.pretend_sent(sent);
+        }
+    }
+
     /// Somebody wants a session: answers, if it is a peer and not a replay.
     fn on_initiation(
         &mut self,

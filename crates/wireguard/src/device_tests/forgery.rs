@@ -109,7 +109,7 @@ fn f_g4_a_flood_of_initiations_neither_grows_us_nor_stops_us() {
 #[test]
 fn a_peer_under_load_lets_us_in_by_a_cookie() {
     let (mut world, log) = established(6);
-    let initiation = log.iter().find(|sent| sent.bytes[0] == 1).unwrap().bytes.clone();
+    let initiation = log.iter().find(|sent| sent.bytes[0] == INITIATION).unwrap().bytes.clone();
     world.pass(seconds(200));
     // Somebody keeps B busy, all the time.
     let busy = |world: &mut World| {
@@ -124,5 +124,5 @@ fn a_peer_under_load_lets_us_in_by_a_cookie() {
         busy(&mut world);
     }
     assert!(world.heard(End::B).contains(&3));
-    assert!(world.log.iter().any(|sent| sent.from == End::B && sent.bytes[0] == 3));
+    assert!(world.log.iter().any(|sent| sent.from == End::B && sent.bytes[0] == COOKIE));
 }

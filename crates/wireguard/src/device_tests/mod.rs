@@ -1,7 +1,10 @@
 //! Two devices in a made-up world: time passes when the test says so, and the network does what the test wants.
 
+mod attempts;
 mod forgery;
 mod life;
+mod peers;
+mod renewal;
 mod schedules;
 mod shape;
 
@@ -14,7 +17,12 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::options::{Addresses, Keepalive, Mtu, Obfuscation, Options, Peer};
-use crate::{Clock, Device, Link, Moment, Outbox, PresharedKey, PrivateKey};
+use crate::{Clock, Device, Link, Moment, Outbox, PeerId, PresharedKey, PrivateKey, Status};
+
+const INITIATION: u8 = 1;
+const RESPONSE: u8 = 2;
+const COOKIE: u8 = 3;
+const DATA: u8 = 4;
 
 /// One of the two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +123,7 @@ impl World {
             inside: Default::default(),
         };
         let b = End::B.address();
-        let peer = world.end(End::A).peers().next().unwrap();
+        let peer = world.peer(End::A);
         world.end(End::A).set_endpoint(peer, b);
         world
     }
@@ -125,8 +133,16 @@ impl World {
     }
 
     fn link(&self, end: End) -> Link {
-        let device = &self.ends[end as usize];
-        device.status(device.peers().next().unwrap(), self.clock.now).unwrap().link
+        self.status(end).link
+    }
+
+    fn status(&self, end: End) -> Status {
+        self.ends[end as usize].status(self.peer(end), self.clock.now).unwrap()
+    }
+
+    /// The only peer of an end.
+    fn peer(&self, end: End) -> PeerId {
+        self.ends[end as usize].peers().next().unwrap()
     }
 
     /// Sends a packet with `tag` in it to the other end.
@@ -211,6 +227,16 @@ impl World {
         let of = |sent: &&Sent| sent.from == from && sent.bytes[0] == kind && sent.at >= since;
         self.log.iter().filter(of).map(|sent| sent.at.since(since).as_secs()).collect()
     }
+}
+
+/// A network that loses everything.
+fn dead() -> Network {
+    Box::new(|_, _, _| vec![])
+}
+
+/// A network that loses messages of some kinds, and is 10 ms long for others.
+fn without(kinds: &'static [u8]) -> Network {
+    Box::new(move |_, bytes, _| if kinds.contains(&bytes[0]) { vec![] } else { vec![Duration::from_millis(10)] })
 }
 
 /// An IPv4 packet of 28 bytes whose last eight are `tag`.

@@ -325,4 +325,10 @@ impl Peer {
         }
         self.forget_indices(desk);
     }
+
+    /// As if the session in use had sent so many messages.
+    #[cfg(test)]
+    pub(crate) fn pretend_sent(&mut self, sent: u64) {
+        self.sessions.pretend_sent(sent);
+    }
 }

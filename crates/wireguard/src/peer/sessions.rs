@@ -100,4 +100,12 @@ impl Sessions {
     pub(super) fn has(&self, index: u32) -> bool {
         [&self.current, &self.previous, &self.next].into_iter().flatten().any(|aged| aged.session.local_index == index)
     }
+
+    /// As if the session in use had sent so many messages.
+    #[cfg(test)]
+    pub(super) fn pretend_sent(&mut self, sent: u64) {
+        if let Some(aged) = &mut self.current {
+            aged.session.pretend_sent(sent);
+        }
+    }
 }
