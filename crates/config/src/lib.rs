@@ -32,6 +32,7 @@ mod general;
 mod group;
 mod home;
 mod hosts;
+pub mod import;
 mod inbound;
 mod mask;
 mod plan;

@@ -3,10 +3,12 @@
 //! A parameter nobody knows is ignored, as everywhere. A parameter that is wrong, or that asks for something we do not
 //! have, is an error: a link is added by hand, by somebody who can read the answer.
 
+mod wireguard;
+
 use std::collections::HashMap;
 
 use adit_net::{Host, Secret, SocketOptions, Tag, Target};
-use adit_outbound::options::{Common, Credentials, Http, Kind, Outbound, Socks5};
+use adit_outbound::options::{Common, Credentials, Http, Kind, Outbound, Socks5, WireGuard};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use thiserror::Error;
@@ -23,7 +25,7 @@ pub enum LinkError {
     #[error("this is not a link: {0}")]
     NotALink(&'static str),
     /// A link, but not to something we can be a client of.
-    #[error("links of the kind {0}:// are not supported; vless, socks5, http and https are")]
+    #[error("links of the kind {0}:// are not supported; vless, wireguard, socks5, http and https are")]
     Scheme(String),
     /// A part that must be there is not.
     #[error("the link has no {0}")]
@@ -33,7 +35,8 @@ pub enum LinkError {
     Wrong(String),
 }
 
-/// Parses a share link into an outbound: `vless://`, `socks5://` (also `socks://`), `http://`, `https://`.
+/// Parses a share link into an outbound: `vless://`, `wireguard://` (also `wg://`, `awg://`), `socks5://` (also
+/// `socks://`), `http://`, `https://`.
 ///
 /// The outbound is named by the fragment, or by host and port if there is none. UDP is on where the protocol has it.
 ///
@@ -46,26 +49,58 @@ pub enum LinkError {
 /// # Ok::<(), adit_config::link::LinkError>(())
 /// ```
 pub fn parse(link: &str) -> Result<Outbound, LinkError> {
+    let Link { name, linked } = read(link)?;
+    let (kind, udp) = match linked {
+        Linked::Vless(written) => (Kind::Vless(Box::new(vless_options(*written)?)), true),
+        Linked::WireGuard(options, _) => (Kind::WireGuard(options), true),
+        Linked::Socks5(options) => (Kind::Socks5(options), true),
+        Linked::Http(options) => (Kind::Http(options), false),
+    };
+    let common = Common { udp, socket: SocketOptions::default(), ..Common::default() };
+    Ok(Outbound { name: Tag::new(&name), kind, common })
+}
+
+/// What a link says.
+pub(crate) struct Link {
+    pub(crate) name: String,
+    pub(crate) linked: Linked,
+}
+
+/// What a link leads to. VLESS is as written, to be checked by [`vless_options`].
+pub(crate) enum Linked {
+    Vless(Box<vless::Written>),
+    /// And its DNS servers.
+    WireGuard(Box<WireGuard>, Vec<String>),
+    Socks5(Socks5),
+    Http(Http),
+}
+
+/// Reads a link without making an outbound of it.
+pub(crate) fn read(link: &str) -> Result<Link, LinkError> {
     const LONGEST: usize = 64 << 10; // an ML-DSA key takes 2.6 KB
     if link.len() > LONGEST {
         return Err(LinkError::NotALink("it is longer than 64 KiB"));
     }
-    let url = Url::parse(link.trim()).map_err(|_| LinkError::NotALink("it has no scheme, host and port in order"))?;
-    let (kind, udp) = match url.scheme() {
-        "vless" => (vless(&url)?, true),
-        "socks5" | "socks" | "socks5h" => (socks5(&url)?, true),
-        "http" | "https" => (http(&url)?, false),
+    let link = wireguard::with_coded_key(link.trim());
+    let url = Url::parse(&link).map_err(|_| LinkError::NotALink("it has no scheme, host and port in order"))?;
+    let linked = match url.scheme() {
+        "vless" => Linked::Vless(Box::new(vless(&url)?)),
+        "wireguard" | "wg" | "awg" => {
+            let (options, dns) = wireguard::read(&url)?;
+            Linked::WireGuard(Box::new(options), dns)
+        }
+        "socks5" | "socks" | "socks5h" => Linked::Socks5(socks5(&url)?),
+        "http" | "https" => Linked::Http(http(&url)?),
         other => return Err(LinkError::Scheme(crate::report::shown(other))),
     };
     let name = match url.fragment().map(decoded).filter(|name| !name.trim().is_empty()) {
         Some(name) => name,
         None => server(&url, default_port(&url))?.to_string(),
     };
-    let common = Common { udp, socket: SocketOptions::default(), ..Common::default() };
-    Ok(Outbound { name: Tag::new(&name), kind, common })
+    Ok(Link { name, linked })
 }
 
-fn vless(url: &Url) -> Result<Kind, LinkError> {
+fn vless(url: &Url) -> Result<vless::Written, LinkError> {
     let server = server(url, None)?;
     let params: HashMap<String, String> = url.query_pairs().map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
     let param = |names: &[&str]| names.iter().find_map(|name| params.get(*name)).cloned().unwrap_or_default();
@@ -123,17 +158,22 @@ fn vless(url: &Url) -> Result<Kind, LinkError> {
     if written.uuid.is_empty() {
         return Err(LinkError::Missing("user id"));
     }
+    Ok(written)
+}
+
+/// The options of a VLESS link, if nothing is wrong with it.
+pub(crate) fn vless_options(written: vless::Written) -> Result<adit_outbound::vless::Options, LinkError> {
     let mut flaws = Vec::new();
     let options = vless::options(written, &mut flaws);
     accepted(&flaws)?;
-    options.map(|options| Kind::Vless(Box::new(options))).ok_or(LinkError::NotALink("it is not complete"))
+    options.ok_or(LinkError::NotALink("it is not complete"))
 }
 
-fn socks5(url: &Url) -> Result<Kind, LinkError> {
-    Ok(Kind::Socks5(Socks5 { server: server(url, default_port(url))?, credentials: credentials(url)?, tls: None }))
+fn socks5(url: &Url) -> Result<Socks5, LinkError> {
+    Ok(Socks5 { server: server(url, default_port(url))?, credentials: credentials(url)?, tls: None })
 }
 
-fn http(url: &Url) -> Result<Kind, LinkError> {
+fn http(url: &Url) -> Result<Http, LinkError> {
     let server = server(url, default_port(url))?;
     let mut flaws = Vec::new();
     let tls = (url.scheme() == "https").then(|| {
@@ -142,7 +182,7 @@ fn http(url: &Url) -> Result<Kind, LinkError> {
         tls::options(written, &server.host.to_string(), &mut flaws)
     });
     accepted(&flaws)?;
-    Ok(Kind::Http(Http { server, credentials: credentials(url)?, tls, headers: Vec::new() }))
+    Ok(Http { server, credentials: credentials(url)?, tls, headers: Vec::new() })
 }
 
 fn accepted(flaws: &[Flaw]) -> Result<(), LinkError> {

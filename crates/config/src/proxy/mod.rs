@@ -1,7 +1,7 @@
 //! `proxies:` — from YAML to the options of outbounds. Spec: mihomo-surface §5.
 
 mod entry;
-mod flaw;
+pub(crate) mod flaw;
 pub(crate) mod links;
 pub(crate) mod tls;
 pub(crate) mod vless;

@@ -4,8 +4,10 @@ use adit_config::link::parse;
 use adit_outbound::options::{Kind, Verify};
 use adit_outbound::vless::{Flow, PacketEncoding, Security};
 use adit_reality::{Fingerprint, Hybrid, ServerName};
+use adit_wireguard::options::{Addresses, Keepalive};
 
-use crate::scene::{PUBLIC_KEY, UUID, vless};
+use crate::scene::{PUBLIC_KEY, UUID, vless, wireguard};
+use crate::wireguard::{PRIVATE, PUBLIC, SHARED};
 
 fn reality(params: &str) -> String {
     format!("vless://{UUID}@exit.example.com:443?security=reality&pbk={PUBLIC_KEY}{params}#home%20exit%20%F0%9F%87%A9")
@@ -122,14 +124,99 @@ fn links_that_cannot_be_used_say_why_and_nothing_else() {
     }
 }
 
+const WIREGUARD: &str = "wireguard://eCtXsJZ27%2B4PbhDkHnB923tkUn2Gj59wZw5wFA75MnU%3D@vpn.example.com:51820";
+const PEER: &str = "publickey=Cr8hWlKvtDt7nrvf%2Bf0brNQQzabAqrjfBvas9pmowjo%3D&address=10.0.0.2%2F32";
+
+/// As v2rayN, NekoBox and hand-made links have it.
+#[test]
+fn wireguard_links_of_every_habit_mean_the_same() {
+    let links = [
+        format!(
+            "{WIREGUARD}?publickey={PUBLIC}&presharedkey={SHARED}&address=10.0.0.2/32,fd00::2/128&mtu=1280&reserved=209,98,59&keepalive=25#a%20b"
+        ),
+        format!(
+            "{WIREGUARD}/?PublicKey={PUBLIC}&preSharedKey={SHARED}&address=10.0.0.2,fd00::2&mtu=1280&reserved=0WI7&persistentKeepalive=25&allowedIPs=0.0.0.0/0,::/0#a%20b"
+        ),
+        // Nothing encoded that should be.
+        format!(
+            "wg://{PRIVATE}@vpn.example.com:51820?public_key={PUBLIC}&pre_shared_key={SHARED}&ip=10.0.0.2&ipv6=fd00::2&mtu=1280&reserved=[209,98,59]&keepalive=25#a b"
+        ),
+        format!(
+            "wg://vpn.example.com:51820?private_key={PRIVATE}&peer_public_key={PUBLIC}&pre_shared_key={SHARED}&reserved=209-98-59&persistent_keepalive=25&mtu=1280&use_system_interface=false&local_address=10.0.0.2/32-fd00::2/128&workers=0&enable_amnezia=false#a%20b"
+        ),
+    ];
+    let first = parse(&links[0]).unwrap();
+    let options = wireguard(&first);
+    assert_eq!((&*first.name, first.common.udp), ("a b", true));
+    assert_eq!(options.tunnel.private_key, PRIVATE.parse().unwrap());
+    let v6 = "fd00::2".parse().unwrap();
+    assert_eq!(options.tunnel.addresses, Addresses::Both([10, 0, 0, 2].into(), v6));
+    assert_eq!((options.tunnel.mtu.bytes(), options.endpoints[0].to_string()), (1280, "vpn.example.com:51820".into()));
+    let peer = &options.tunnel.peers[0];
+    assert_eq!((peer.reserved, &peer.preshared_key), ([209, 98, 59], &Some(SHARED.parse().unwrap())));
+    assert_eq!(peer.keepalive, Keepalive::Every(25.try_into().unwrap()));
+    for link in &links {
+        assert_eq!(wireguard(&parse(link).unwrap()).tunnel, options.tunnel, "{link}");
+    }
+}
+
+#[test]
+fn wireguard_links_with_slashes_and_disguises() {
+    let slashes = "bmXOC+F1FxEMF9dyiK2H5/1SUtzH0JuVo51h2wPfgyo=";
+    let link = parse(&format!("awg://{slashes}@[2001:db8::1]:1?{PEER}&jc=4&jmin=40&jmax=70&h1=5-9&i1=%3Cb%200x00%3E"))
+        .unwrap();
+    let options = wireguard(&link);
+    assert_eq!(options.tunnel.private_key, slashes.parse().unwrap());
+    assert_eq!((&*link.name, options.endpoints[0].to_string()), ("[2001:db8::1]:1", "[2001:db8::1]:1".into()));
+    let made = options.tunnel.obfuscation.as_ref().unwrap();
+    assert_eq!((made.header.initiation.clone(), made.imitation.len()), (5..=9, 1));
+    let long = format!(
+        "{WIREGUARD}?{PEER}&enable_amnezia=true&junk_packet_count=4&junk_packet_min_size=40&junk_packet_max_size=70&init_packet_magic_header=9"
+    );
+    let made = wireguard(&parse(&long).unwrap()).tunnel.obfuscation.clone().unwrap();
+    assert_eq!((made.junk.count, made.header.initiation), (4, 9..=9));
+    let some = parse(&format!("{WIREGUARD}?{PEER}&allowedips=10.0.0.0/8&dns=10.0.0.1")).unwrap();
+    assert_eq!(wireguard(&some).tunnel.peers[0].allowed_ips[0].to_string(), "10.0.0.0/8");
+}
+
+#[test]
+fn wireguard_links_that_cannot_be_used_say_why_and_nothing_else() {
+    let good = format!("{WIREGUARD}?{PEER}");
+    for (link, why) in [
+        (good.replace("eCtXsJZ27%2B4PbhDkHnB923tkUn2Gj59wZw5wFA75MnU%3D@", ""), "the link has no private key"),
+        (good.replace("eCtX", "eCt"), "`private-key`: a key is base64"),
+        (good.replace("publickey=", "x="), "the link has no public key (publickey)"),
+        (good.replace("Cr8h", "Cr8"), "`public-key`: a key is base64"),
+        (good.replace("address=", "x="), "the link has no address"),
+        (good.replace("10.0.0.2", "10.0.0"), "ip address parse error"),
+        (good.replace(":51820", ""), "the link has no port"),
+        (format!("{good}&presharedkey=hunter2"), "`pre-shared-key`: a key is base64"),
+        (format!("{good}&reserved=1,2"), "invalid reserved value, required 3 bytes, got 2"),
+        (format!("{good}&mtu=100"), "`mtu` must be from 576 to 65440 bytes here, found 100"),
+        (format!("{good}&mtu=x"), "`mtu` is not a number in its range: 'x'"),
+        (format!("{good}&keepalive=70000"), "`persistent-keepalive` is not a number in its range: '70000'"),
+        (format!("{good}&allowedips=x"), "'x' is not a prefix"),
+        (format!("{good}&jc=500"), "`jc` must be a number from 0 to 128"),
+    ] {
+        let error = parse(&link).unwrap_err();
+        let shown = error.to_string();
+        assert!(shown.starts_with(why), "{link}\n{shown}");
+        assert!(!format!("{shown}{error:?}").contains("sJZ27") && !shown.contains("hunter2"), "{shown}");
+    }
+    assert!(!format!("{:?}", parse(&good).unwrap()).contains("sJZ27"));
+}
+
 /// A link comes from anywhere: cut or damaged at every byte, it is refused or read, never a panic.
 #[test]
 fn damaged_links_are_handled() {
     let link = reality("&sid=0123456789abcdef&sni=www.example.com&fp=chrome&flow=xtls-rprx-vision&alpn=h2");
-    for end in 0..link.len() {
-        let _ = parse(&link[..end]);
-        for byte in ["%", "\u{0}", "é", "#", "?", "@", ":", "[", "]", "&"] {
-            let _ = parse(&format!("{}{byte}{}", &link[..end], &link[end..]));
+    let tunnel = format!("{WIREGUARD}?{PEER}&reserved=1,2,3&mtu=1280&i1=<b 0x00>#x");
+    for link in [link, tunnel] {
+        for end in 0..link.len() {
+            let _ = parse(&link[..end]);
+            for byte in ["%", "\u{0}", "é", "#", "?", "@", ":", "[", "]", "&"] {
+                let _ = parse(&format!("{}{byte}{}", &link[..end], &link[end..]));
+            }
         }
     }
 }

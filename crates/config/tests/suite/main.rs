@@ -4,6 +4,7 @@
 
 mod configs;
 mod diagnostics;
+mod import;
 mod inbounds;
 mod links;
 mod proxies;

@@ -13,7 +13,8 @@ pub(crate) const SHARED: &str = "31aIhAPwktDGpH4JDhA8GNvjFXEf/a6+UaQRyOAiyfM=";
 
 /// A proxy with the required keys and these.
 fn one(keys: &str) -> String {
-    let server = if keys.contains("server:") { "" } else { "server: 192.0.2.1, port: 51820," };
+    let server =
+        if keys.starts_with("server:") || keys.starts_with("peers:") { "" } else { "server: 192.0.2.1, port: 51820," };
     let ip = if keys.contains("ip: ") || keys.contains("ipv6: ") { "" } else { "ip: 10.0.0.2," };
     format!(
         "proxies:\n  - {{name: w, type: wireguard, {server} {ip} private-key: {PRIVATE}, public-key: {PUBLIC}, {keys}}}\n"

@@ -1,8 +1,9 @@
 //! `type: wireguard`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use adit_net::Target;
+use adit_net::{Target, Through};
 use adit_outbound::options::{Kind, WireGuard};
 use adit_wireguard::options::{Addresses, Keepalive, Mtu, Obfuscation, Peer};
 use adit_wireguard::{Options, PresharedKey, PrivateKey, PublicKey};
@@ -29,6 +30,7 @@ impl<'d> Reader<'d, '_> {
         let mtu = self.mtu(addresses);
         let refresh = self.keys.number::<u32>("refresh-server-ip-interval", "a number of seconds from 0 to 4294967295");
         let obfuscation = self.obfuscation();
+        let remote_dns = self.remote_dns();
         self.without_effect();
         let (peers, endpoints): (Vec<Peer>, Vec<Target>) = peers?.into_iter().unzip();
         if obfuscation.is_some() && peers.iter().any(|peer| peer.reserved != [0; 3]) {
@@ -40,7 +42,7 @@ impl<'d> Reader<'d, '_> {
         }
         let tunnel = Options { private_key: private_key?, addresses: addresses?, peers, mtu: mtu?, obfuscation };
         let refresh = refresh.filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(seconds.into()));
-        Some(Kind::WireGuard(Box::new(WireGuard { tunnel, endpoints, refresh, remote_dns: None })))
+        Some(Kind::WireGuard(Box::new(WireGuard { tunnel, endpoints, refresh, remote_dns })))
     }
 
     /// Our addresses inside.
@@ -107,6 +109,18 @@ impl<'d> Reader<'d, '_> {
             let text = format!("`{}` beside `peers` has no effect", there.join("`, `"));
             self.doubt(first, &text);
         }
+    }
+
+    /// `dns`, when `remote-dns-resolve` sends its questions through the tunnel.
+    fn remote_dns(&mut self) -> Option<Arc<dyn Through>> {
+        let wanted = self.keys.flag("remote-dns-resolve");
+        let servers = self.keys.fields.take("dns").map(texts).unwrap_or_default();
+        match (wanted, servers.is_empty()) {
+            (true, true) => self.doubt("remote-dns-resolve", "`remote-dns-resolve` has no effect without `dns`"),
+            (false, false) => self.doubt("dns", "`dns` has no effect without `remote-dns-resolve: true`"),
+            _ => {}
+        }
+        None
     }
 
     /// `amnezia-wg-option`.
@@ -232,7 +246,7 @@ fn reserved(keys: &mut Keys<'_, '_>, number: Option<usize>) -> Option<Option<[u8
 /// `allowed-ips`: a list, or one text with commas.
 fn allowed_ips(keys: &mut Keys<'_, '_>) -> Vec<IpNet> {
     let Some(value) = keys.fields.take("allowed-ips") else { return Vec::new() };
-    let texts: Vec<Text<'_>> = if value.is_scalar() { value.text().into_iter().collect() } else { value.texts() };
+    let texts = texts(value);
     let mut nets = Vec::with_capacity(texts.len());
     for text in texts {
         for part in text.text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -240,4 +254,9 @@ fn allowed_ips(keys: &mut Keys<'_, '_>) -> Vec<IpNet> {
         }
     }
     nets
+}
+
+/// A list of texts, or, as Mihomo takes it, one text alone.
+fn texts(value: Value<'_>) -> Vec<Text<'_>> {
+    if value.is_scalar() { value.text().into_iter().collect() } else { value.texts() }
 }
