@@ -18,6 +18,7 @@ mod packet;
 mod ready;
 mod reset;
 mod smol;
+pub mod tcp;
 #[cfg(test)]
 mod tests;
 mod tokens;

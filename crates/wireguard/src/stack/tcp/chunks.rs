@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 /// Bytes known by their offset. It owns no heap when empty.
-#[derive(Debug)]
 pub(crate) struct Chunks {
     start: u64,
     /// INVARIANT: each chunk begins where the one before ends, the last ends at `end`, and none is empty.
@@ -11,7 +10,6 @@ pub(crate) struct Chunks {
     end: u64,
 }
 
-#[derive(Debug)]
 struct Chunk {
     start: u64,
     bytes: Vec<u8>,

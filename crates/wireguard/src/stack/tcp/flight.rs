@@ -329,7 +329,8 @@ impl Flight {
         let arriving = now.since(sample.delivered_at);
         let span = sending.max(arriving);
         // Too short to be true, for example after a retransmission that was not needed.
-        if span.is_zero() || least_rtt.is_some_and(|least| span < least) {
+        // And a SYN is not data.
+        if sample.start == 0 || span.is_zero() || least_rtt.is_some_and(|least| span < least) {
             return None;
         }
         let bytes = congestion::rate(self.delivered - sample.delivered, span);
@@ -385,7 +386,9 @@ impl Flight {
             let at = self.find(start);
             let known = at.and_then(|at| self.segments.get(at)).copied();
             let current = known.filter(|sent| {
-                sent.sent_at == sent_at && sent.status == Status::UnderWay && (sent.start == start || start < sent.start)
+                sent.sent_at == sent_at
+                    && sent.status == Status::UnderWay
+                    && (sent.start == start || start < sent.start)
             });
             if let (Some(sent), Some(at)) = (current, at) {
                 if (self.rack.sent_at, self.rack.end) <= (sent.sent_at, sent.end()) {
@@ -438,6 +441,18 @@ impl Flight {
         }
         self.in_flight = 0;
         lost
+    }
+
+    /// Nothing was lost after all: what was not sent again is under way as before.
+    pub(crate) fn find_again(&mut self) {
+        self.lost.clear();
+        for sent in self.segments.iter_mut().filter(|sent| sent.status == Status::Lost) {
+            sent.status = Status::UnderWay;
+            self.in_flight += u64::from(sent.len);
+        }
+        let under_way = self.segments.iter().filter(|sent| sent.status == Status::UnderWay);
+        self.order = under_way.map(|sent| (sent.start, sent.sent_at)).collect();
+        self.order.make_contiguous().sort_by_key(|&(start, sent_at)| (sent_at, start));
     }
 
     pub(crate) fn clear(&mut self) {

@@ -11,7 +11,6 @@ use super::chunks::{self, Chunks};
 use super::ranges::Ranges;
 
 /// The receiving half. It owns no heap when everything was read and nothing is missing.
-#[derive(Debug)]
 pub(crate) struct Receiver {
     /// The other end's initial sequence number; known since its SYN.
     first: Seq,
@@ -214,13 +213,14 @@ impl Receiver {
             self.data.append(data);
             return;
         }
+        let full = self.pieces.len() >= MOST_PIECES;
         let behind = self.pieces.range_mut(..range.start).next_back();
         let hanging = behind.filter(|(start, piece)| {
             *start + piece.len() as u64 == range.start && piece.capacity() - piece.len() >= data.len()
         });
         match hanging {
             Some((_, piece)) => piece.extend_from_slice(data),
-            None if self.pieces.len() >= MOST_PIECES => return,
+            None if full => return,
             None => {
                 let grown = self.ranges.around(range.start.saturating_sub(1)).is_some();
                 let mut piece = chunks::chunk(data.len(), grown);
@@ -290,27 +290,48 @@ impl Receiver {
         blocks
     }
 
-    /// An acknowledgement goes out: the window to put in, scaled. The edge never goes back (RFC 9293 §3.8.6), and moves
-    /// only in steps worth it (§3.8.6.2.2).
-    pub(crate) fn on_ack_sent(&mut self, full: usize) -> u16 {
-        self.window.edge = self.next_edge(full);
-        self.acknowledged = self.next();
+    /// An acknowledgement went out, with [`Receiver::sacks`] and [`Receiver::window`].
+    pub(crate) fn on_ack_sent(&mut self, full: usize) {
+        self.on_data_sent(full);
         self.ack = Ack::No;
         self.duplicate = None;
-        let window = (self.window.edge - self.next().min(self.window.edge)) >> self.window.shift;
+    }
+
+    /// Data went out, with [`Receiver::window`] only. The edge never goes back (RFC 9293 §3.8.6), and moves only in steps
+    /// worth it (§3.8.6.2.2).
+    pub(crate) fn on_data_sent(&mut self, full: usize) {
+        self.window.edge = self.next_edge(full);
+        self.acknowledged = self.next();
+    }
+
+    /// The answer to a SYN went out.
+    pub(crate) const fn on_syn_sent(&mut self) {
+        self.ack = Ack::No;
+    }
+
+    /// Last.ACK.sent (RFC 7323 §4.3).
+    pub(crate) const fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// The window to put in a header now, scaled.
+    pub(crate) fn window(&self, full: usize) -> u16 {
+        let window = self.next_edge(full).saturating_sub(self.next()) >> self.window.shift;
         u16::try_from(window).unwrap_or(u16::MAX)
     }
 
     fn next_edge(&self, full: usize) -> u64 {
         let edge = self.data.start() + u64::from(self.window.size);
         let step = (full as u64).min(u64::from(self.window.size) / 2);
-        if edge >= self.window.edge + step { edge & !((1 << self.window.shift) - 1) } else { self.window.edge }
-            .max(self.window.edge)
+        if edge >= self.window.edge + step { edge } else { self.window.edge }
     }
 
     /// Reads what is in order. `rtt` is how long a round trip takes, if known.
     pub(crate) fn read(&mut self, place: &mut [u8], full: usize, rtt: Option<Duration>, now: Moment) -> usize {
         let len = self.data.read(place);
+        if len == 0 {
+            return 0;
+        }
         self.tune(len, rtt, now);
         // An update, if it tells of much more room than before: a quarter, or two segments after there was none.
         let (edge, next) = (self.window.edge, self.next());

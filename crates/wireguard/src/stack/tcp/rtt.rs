@@ -52,7 +52,9 @@ impl Rtt {
     /// How long to wait before sending again.
     pub(crate) fn timeout(&self) -> Duration {
         let base = if self.measured {
-            Duration::from_micros(u64::from(self.smoothed) + u64::from(self.variance.saturating_mul(4).max(LEAST_SLACK)))
+            Duration::from_micros(
+                u64::from(self.smoothed) + u64::from(self.variance.saturating_mul(4).max(LEAST_SLACK)),
+            )
         } else {
             INITIAL
         };

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    IPV4_HEADER_LEN, IPV6_HEADER_LEN, IpProtocol, Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, SeqNumber, TcpControl,
-    TcpPacket, TcpRepr, TcpTimestampRepr,
+    IPV4_HEADER_LEN, IPV6_HEADER_LEN, IpProtocol, Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, TcpControl, TcpPacket,
+    TcpRepr, TcpSeqNumber, TcpTimestampRepr,
 };
 
 use super::Seq;
@@ -49,7 +49,7 @@ impl<'a> Segment<'a> {
         let packet = TcpPacket::new_checked(segment).ok()?;
         let repr =
             TcpRepr::parse(&packet, &source.into(), &destination.into(), &ChecksumCapabilities::default()).ok()?;
-        let seq = |number: SeqNumber| Seq::new(number.0.cast_unsigned());
+        let seq = |number: TcpSeqNumber| Seq::new(number.0.cast_unsigned());
         Some(Self {
             source_port: repr.src_port,
             destination_port: repr.dst_port,
@@ -90,6 +90,11 @@ pub(crate) struct Header {
     pub(crate) timestamp: Option<(u32, u32)>,
 }
 
+/// How long a TCP header is without options.
+pub(crate) const TCP_HEADER_LEN: u64 = 20;
+/// What timestamps take in a header, padded (RFC 7323 §3.2).
+pub(crate) const TIMESTAMP_LEN: u64 = 12;
+
 /// How long the IP header is.
 pub(crate) const fn ip_header_len(address: IpAddr) -> usize {
     match address {
@@ -103,7 +108,7 @@ const HOP_LIMIT: u8 = 64;
 
 impl Header {
     fn repr(&self, local: SocketAddr, remote: SocketAddr) -> TcpRepr<'static> {
-        let number = |seq: Seq| SeqNumber(seq.number().cast_signed());
+        let number = |seq: Seq| TcpSeqNumber(seq.number().cast_signed());
         TcpRepr {
             src_port: local.port(),
             dst_port: remote.port(),

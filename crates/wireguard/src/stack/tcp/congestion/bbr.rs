@@ -56,7 +56,8 @@ impl Loss {
 
     /// Ends a round. Returns whether loss was high in it.
     fn end_round(&mut self, mss: u64) -> bool {
-        let high = self.lost >= Self::SEGMENTS * mss && self.lost * 100 > (self.delivered + self.lost) * Self::THRESHOLD;
+        let high =
+            self.lost >= Self::SEGMENTS * mss && self.lost * 100 > (self.delivered + self.lost) * Self::THRESHOLD;
         (self.delivered, self.lost) = (0, 0);
         high
     }
@@ -131,7 +132,6 @@ impl Bbr {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn in_startup(&self) -> bool {
         matches!(self.phase, Phase::Startup { .. })
     }
@@ -171,6 +171,7 @@ impl Bbr {
 
     fn advance(&mut self, ack: &Ack, lossy: Option<bool>) {
         let app_limited = ack.rate.is_some_and(|rate| rate.app_limited);
+        let drained = self.share(100).is_some_and(|product| ack.in_flight <= product);
         match &mut self.phase {
             Phase::Startup { full, still } if ack.round => {
                 let bandwidth = self.bandwidth.get();
@@ -185,9 +186,7 @@ impl Bbr {
                     self.phase = Phase::Drain;
                 }
             }
-            Phase::Drain if self.share(100).is_some_and(|product| ack.in_flight <= product) => {
-                self.enter_probe(ack.now);
-            }
+            Phase::Drain if drained => self.enter_probe(ack.now),
             Phase::Probe { .. } => self.cycle(ack, lossy),
             Phase::Rtt { .. } => self.probe_rtt(ack),
             _ => {}
@@ -307,10 +306,10 @@ impl Bbr {
             Phase::Probe { step, .. } => CYCLE.get(usize::from(step)).copied().unwrap_or(100),
             Phase::Rtt { .. } => 100,
         };
-        let bandwidth = match self.bandwidth.get() {
-            // Nothing is known yet: the initial window in one round trip.
-            0 => rate(initial_window(self.mss), smoothed?),
-            bandwidth => bandwidth,
+        let bandwidth = match self.phase {
+            // Little is known yet, perhaps because there was little to send: the initial window in one round trip at least.
+            Phase::Startup { .. } => self.bandwidth.get().max(rate(initial_window(self.mss), smoothed?)),
+            _ => self.bandwidth.get(),
         };
         // One percent less, so that a queue that formed goes away again (draft-ietf-ccwg-bbr §2.5, PacingMarginPercent).
         Some(bandwidth * gain / 100 * 99 / 100)

@@ -26,6 +26,8 @@ pub(crate) struct Cubic {
     /// When this stage of congestion avoidance began, and how long the plateau is away from there, in seconds (K).
     epoch: Option<(Moment, f64)>,
     start: SlowStart,
+    /// Window, threshold and the last window's before the last loss.
+    undo: Option<(f64, f64, f64)>,
 }
 
 /// HyStart++: leaves slow start before it overruns the queue (RFC 9406 §4).
@@ -88,6 +90,7 @@ impl Cubic {
             reno: 0.0,
             epoch: None,
             start: SlowStart::NEW,
+            undo: None,
         }
     }
 
@@ -135,6 +138,7 @@ impl Cubic {
     }
 
     pub(crate) fn on_loss(&mut self, mss: u64, _now: Moment) {
+        self.undo = Some((self.window, self.threshold, self.before));
         // RFC 9438 §4.7, fast convergence: gives way to newcomers.
         self.before = if self.window < self.before { self.window * (1.0 + BETA) / 2.0 } else { self.window };
         self.threshold = (self.window * BETA).max(2.0 * mss as f64);
@@ -148,12 +152,20 @@ impl Cubic {
         self.start = SlowStart::NEW;
     }
 
+    pub(crate) fn undo(&mut self) {
+        if let Some((window, threshold, before)) = self.undo.take() {
+            (self.window, self.threshold, self.before) = (window.max(self.window), threshold, before);
+            self.epoch = None;
+        }
+    }
+
     /// RFC 5681 §4.1, as RFC 2861 §2 has it: half for each timeout without use, and a new epoch (RFC 9438 §5.8).
     pub(crate) fn on_idle(&mut self, idle: Duration, timeout: Duration, mss: u64) {
         if idle < timeout {
             return;
         }
-        self.threshold = if self.threshold.is_finite() { self.threshold.max(self.window * 0.75) } else { self.threshold };
+        self.threshold =
+            if self.threshold.is_finite() { self.threshold.max(self.window * 0.75) } else { self.threshold };
         let halvings = (idle.as_micros() / timeout.as_micros().max(1)).min(20) as i32;
         self.window = (self.window * 0.5f64.powi(halvings)).max((initial_window(mss) as f64).min(self.window));
         self.epoch = None;

@@ -97,6 +97,14 @@ impl Congestion {
         }
     }
 
+    /// The last [`Congestion::on_loss`] or [`Congestion::on_timeout`] was a mistake.
+    pub(crate) fn undo(&mut self) {
+        match self {
+            Self::Cubic(cubic) => cubic.undo(),
+            Self::Bbr(bbr) => bbr.on_recovered(),
+        }
+    }
+
     /// Nothing was heard for long: everything under way counts as lost.
     pub(crate) fn on_timeout(&mut self, mss: u64, now: Moment) {
         match self {
@@ -137,7 +145,6 @@ impl Congestion {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn in_slow_start(&self) -> bool {
         match self {
             Self::Cubic(cubic) => cubic.in_slow_start(),

@@ -1,0 +1,10 @@
+//! What the endpoint does in simulated time.
+
+mod sim;
+mod transfer;
+
+/// What the simulation needs; the same for a benchmark.
+mod tcp {
+    pub(super) use crate::Moment;
+    pub(super) use crate::stack::tcp::{Error, Read, Segment, Settings, State, Tcp};
+}
