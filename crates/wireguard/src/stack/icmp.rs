@@ -113,6 +113,7 @@ impl Quote {
     /// A quotation ends where the router liked, so lengths inside are not to be compared with it; RFC 792 promises eight
     /// bytes behind the header.
     fn parse(packet: &[u8]) -> Option<Self> {
+        packet.first()?;
         let (from, to, protocol, rest) = match IpVersion::of_packet(packet).ok()? {
             IpVersion::Ipv4 => {
                 let header = Ipv4Packet::new_unchecked(packet.get(..20)?);

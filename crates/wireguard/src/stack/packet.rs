@@ -4,8 +4,7 @@ use std::net::IpAddr;
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    IpAddress, IpProtocol, IpRepr, IpVersion, Ipv4Packet, Ipv4Repr, Ipv6ExtHeader, Ipv6FragmentHeader, Ipv6Packet,
-    Ipv6Repr,
+    IpAddress, IpProtocol, IpRepr, IpVersion, Ipv4Packet, Ipv6ExtHeader, Ipv6FragmentHeader, Ipv6Packet, Ipv6Repr,
 };
 
 /// A packet that may be for us. Its header is sound; what it carries was not looked at.
@@ -34,6 +33,8 @@ impl<'a> Inner<'a> {
     /// `None` for what no host should send or we have no use for: bad lengths, a bad sum, options, extension headers
     /// (but for fragments), senders that are no host (F-G12).
     pub(crate) fn parse(packet: &'a [u8]) -> Option<Self> {
+        // smoltcp looks at the first byte without asking.
+        packet.first()?;
         let inner = match IpVersion::of_packet(packet).ok()? {
             IpVersion::Ipv4 => Self::parse_v4(packet),
             IpVersion::Ipv6 => Self::parse_v6(packet),
@@ -43,16 +44,16 @@ impl<'a> Inner<'a> {
 
     fn parse_v4(bytes: &'a [u8]) -> Option<Self> {
         let packet = Ipv4Packet::new_checked(bytes).ok()?;
-        let header = Ipv4Repr::parse(&packet, &ChecksumCapabilities::default()).ok()?;
-        if packet.header_len() != 20 {
+        // `Ipv4Repr` knows no fragments.
+        if packet.header_len() != 20 || !packet.verify_checksum() {
             return None;
         }
         let (offset, more) = (usize::from(packet.frag_offset()), packet.more_frags());
         let fragment = (offset != 0 || more).then(|| Fragment { ident: packet.ident().into(), offset, more });
         Some(Self {
-            from: header.src_addr.into(),
-            to: header.dst_addr.into(),
-            protocol: header.next_header,
+            from: packet.src_addr().into(),
+            to: packet.dst_addr().into(),
+            protocol: packet.next_header(),
             packet: bytes.get(..packet.total_len().into())?,
             payload: bytes.get(20..packet.total_len().into())?,
             fragment,

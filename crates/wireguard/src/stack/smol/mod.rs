@@ -34,8 +34,8 @@ const FIRST_SEND_LIMIT: usize = 256 << 10;
 const KEEP_ALIVE: Span = Span::from_secs(15);
 /// Four probes without an answer.
 const SILENCE: Span = Span::from_secs(75);
-/// SYNs at 0, 1, 3, 7, 15, 31 and 63 s, as with Linux.
-const CONNECT: Span = Span::from_secs(127);
+/// SYNs at 0, 1, 3, 7, 15, 31 and 63 s, as with Linux, then the verdict.
+const CONNECT: Span = Span::from_secs(120);
 /// Data without an acknowledgement; Linux' 15 retries.
 const UNANSWERED: Span = Span::from_secs(924);
 /// The same when nobody waits any more.
