@@ -18,10 +18,11 @@ pub(crate) enum Command {
     /// Mihomo's `-t`.
     Test(ConfigArgs),
     Explain(Question),
+    Import(ImportArgs),
     Version,
 }
 
-/// A transparent proxy with its own userspace VLESS-REALITY client. Reads Mihomo's config.yaml.
+/// A transparent proxy with its own userspace VLESS-REALITY and WireGuard client. Reads Mihomo's config.yaml.
 ///
 /// Without a configuration it starts on its built-in one: HTTP and SOCKS on 127.0.0.1:7890, everything direct.
 #[derive(Debug, Parser)]
@@ -47,6 +48,8 @@ enum Sub {
     Check(ConfigArgs),
     /// Print which rule and outbound a destination gets, and why
     Explain(Question),
+    /// Turn wg-quick files and share links into the YAML of a proxy
+    Import(ImportArgs),
 }
 
 /// Which configuration.
@@ -58,6 +61,17 @@ pub(crate) struct ConfigArgs {
     /// Configuration file, `-` for standard input [default: config.yaml in the home directory]
     #[arg(short = 'f', value_name = "FILE", env = "CLASH_CONFIG_FILE")]
     file: Option<PathBuf>,
+}
+
+/// What `import` takes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ImportArgs {
+    /// wg-quick files (AmneziaWG's too), files of share links, `-` for standard input, or links themselves
+    #[arg(required = true, value_name = "FILE|LINK")]
+    pub(crate) sources: Vec<String>,
+    /// Print a whole configuration that runs as it is, instead of the `proxies:` section alone
+    #[arg(long)]
+    pub(crate) full: bool,
 }
 
 /// What `explain` is asked.
@@ -92,6 +106,7 @@ impl Command {
             Some(Sub::Run(config)) => Self::Run(config),
             Some(Sub::Check(config)) => Self::Check(config),
             Some(Sub::Explain(question)) => Self::Explain(question),
+            Some(Sub::Import(args)) => Self::Import(args),
             None if cli.version => Self::Version,
             None if cli.test => Self::Test(cli.config),
             None => Self::Run(cli.config),
@@ -170,6 +185,11 @@ mod tests {
         };
         assert_eq!(question.network(), Network::Udp);
         assert!(parse(&["explain", "no-port"]).is_err());
+        let Ok(Command::Import(import)) = parse(&["import", "--full", "wg0.conf", "-"]) else {
+            panic!("import was not understood");
+        };
+        assert_eq!((import.full, &*import.sources), (true, &["wg0.conf".to_owned(), "-".to_owned()][..]));
+        assert!(parse(&["import"]).is_err());
     }
 
     #[test]

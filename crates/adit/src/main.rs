@@ -5,6 +5,7 @@
 mod check;
 mod cli;
 mod explain;
+mod import;
 mod logs;
 mod run;
 
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
         Ok(Command::Check(config)) => check::check(&config),
         Ok(Command::Test(config)) => check::test(&config),
         Ok(Command::Explain(question)) => explain::explain(&question),
+        Ok(Command::Import(args)) => import::import(&args),
         Ok(Command::Version) => {
             println!("{}", cli::version());
             Ok(ExitCode::SUCCESS)

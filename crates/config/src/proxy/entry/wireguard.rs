@@ -180,7 +180,7 @@ impl<'d> Reader<'d, '_> {
         }
     }
 
-    fn doubt(&mut self, key: &'static str, text: &str) {
+    fn doubt(&self, key: &'static str, text: &str) {
         let place = self.keys.fields.key_at(key).unwrap_or_else(|| self.keys.fields.first_key());
         self.keys.tell(Flaw::doubtful(key, text), place);
     }
