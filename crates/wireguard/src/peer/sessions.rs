@@ -25,7 +25,9 @@ impl Aged {
     }
 }
 
-/// At most three sessions; the moves between the places are those of Linux' `noise.c`.
+/// At most three sessions (whitepaper §6.3). Linux drops one of them earlier in two cases; where the network is slow
+/// enough, that can be the only one that the peer has as well: an initiation that was long on its way makes a `next` that
+/// nobody will ever use.
 #[derive(Default)]
 pub(super) struct Sessions {
     current: Option<Aged>,
@@ -46,15 +48,12 @@ impl Sessions {
 
     /// The peer answered us: it can open what we send from now on.
     pub(super) fn agreed_as_initiator(&mut self, session: Session, now: Moment) {
-        let new = Aged { session, born: now, initiator: true, last_minute: false };
-        self.previous = self.next.take().or_else(|| self.current.take());
-        self.current = Some(new);
+        self.previous = self.current.replace(Aged { session, born: now, initiator: true, last_minute: false });
     }
 
     /// We answered the peer: whether it got the answer shows when it uses it.
     pub(super) fn agreed_as_responder(&mut self, session: Session, now: Moment) {
         self.next = Some(Aged { session, born: now, initiator: false, last_minute: false });
-        self.previous = None;
     }
 
     /// Opens data under the session with our `index`, and tells whether that confirmed the next session.
