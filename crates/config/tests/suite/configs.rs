@@ -7,7 +7,7 @@ use adit_net::{ClientAddr, Entry, Network, Protocol, Session, Tag};
 use adit_outbound::options::Kind;
 use adit_router::{Address, Query, Step};
 
-use crate::scene::{PUBLIC_KEY, UUID, errors, loaded, outbound, plan, source, vless, warnings};
+use crate::scene::{PUBLIC_KEY, UUID, errors, loaded, outbound, plan, source, vless, warnings, wireguard};
 
 /// Where a connection to `target` goes, and the line of the rule.
 fn route(plan: &Plan, target: &str) -> (String, Option<usize>) {
@@ -71,6 +71,16 @@ fn the_sidecar_example_never_goes_direct() {
     assert!(plan.inbounds.iter().all(|inbound| inbound.options.listen.ip().is_loopback()));
     assert_eq!(route(&plan, "example.com:443").0, "exit");
     assert_eq!(route(&plan, "10.0.0.1:443").0, "REJECT");
+}
+
+#[test]
+fn the_wireguard_example_has_a_tunnel_for_everything_and_one_for_some_networks() {
+    let plan = clean(include_str!("../../../../configs/wireguard.yaml"));
+    assert_eq!(route(&plan, "example.com:443").0, "home");
+    assert_eq!(route(&plan, "10.2.3.4:22").0, "office");
+    assert_eq!(route(&plan, "192.168.1.1:80").0, "DIRECT");
+    assert_eq!(wireguard(outbound(&plan, "home")).tunnel.addresses.v6(), Some("fd00::2".parse().unwrap()));
+    assert_eq!(wireguard(outbound(&plan, "office")).endpoints[1].to_string(), "[2001:db8::1]:51820");
 }
 
 /// Every rule error points at the part of the line that is wrong.
