@@ -82,47 +82,78 @@ fn f_g3_noise_of_every_type_and_size_is_forgotten() {
     serves(&mut world);
 }
 
-#[test]
-fn f_g4_a_flood_of_initiations_neither_grows_us_nor_stops_us() {
-    let (mut world, _) = established(5);
-    let flood = options(End::A, &|options| options.private_key = PrivateKey::from_bytes([0x55; 32]));
-    let before = world.log.len();
-    for round in 0..20 {
-        // Each with a MAC1 that fits, each from somewhere else.
-        let mut device = Device::new(&flood, StdRng::seed_from_u64(round));
-        let peer = device.peers().next().unwrap();
-        device.set_endpoint(peer, End::B.address());
-        let mut out = Outbox::default();
-        device.rouse(peer, world.clock, &mut out);
-        let initiation = out.front().unwrap().bytes.clone();
-        for from in 0..1_000u16 {
-            let from = SocketAddr::from(([100, 64, (from >> 8) as u8, from as u8], 1000));
-            world.deliver(from, End::B, initiation.clone());
-        }
-    }
-    let answers = &world.log[before..];
-    assert!(answers.iter().all(|sent| sent.bytes.len() == 64), "only cookies");
-    assert!(world.end(End::B).index_count() <= 4);
-    serves(&mut world);
+/// Initiations by somebody who knows whom they talk to, one from each of `count` addresses.
+fn flood(world: &World, to: End, seed: u64, count: u16) -> Vec<(SocketAddr, Vec<u8>)> {
+    let stranger = options(to.other(), &|options| options.private_key = PrivateKey::from_bytes([0x55; 32]));
+    let mut device = Device::new(&stranger, StdRng::seed_from_u64(seed));
+    let peer = device.peers().next().unwrap();
+    device.set_endpoint(peer, to.address());
+    let mut out = Outbox::default();
+    device.rouse(peer, world.clock, &mut out);
+    let initiation = out.front().unwrap().bytes.clone();
+    let address = |n: u16| SocketAddr::from(([100, 64, (n >> 8) as u8, n as u8], 1000));
+    (0..count).map(|n| (address(n), initiation.clone())).collect()
 }
 
 #[test]
-fn a_peer_under_load_lets_us_in_by_a_cookie() {
-    let (mut world, log) = established(6);
-    let initiation = log.iter().find(|sent| sent.bytes[0] == INITIATION).unwrap().bytes.clone();
-    world.pass(seconds(200));
-    // Somebody keeps B busy, all the time.
-    let busy = |world: &mut World| {
-        for _ in 0..60 {
-            world.deliver(SocketAddr::from(([203, 0, 113, 9], 9)), End::B, initiation.clone());
+fn f_g4_a_flood_of_initiations_neither_grows_us_nor_stops_us() {
+    let (mut world, _) = established(5);
+    let before = world.log.len();
+    // Twenty thousand in a second, with packets of the peer's in between.
+    for round in 0..20 {
+        for (from, initiation) in flood(&world, End::B, round, 1_000) {
+            world.deliver(from, End::B, initiation);
         }
-    };
-    busy(&mut world);
+        world.say(End::A, 100 + round);
+        world.say(End::B, 200 + round);
+        world.run(Duration::from_millis(50));
+    }
+    assert!(world.log[before..].iter().all(|sent| sent.bytes[0] != RESPONSE), "only cookies");
+    assert!(world.end(End::B).index_count() <= 4);
+    assert!(world.heard(End::B).ends_with(&(100..120).collect::<Vec<_>>()));
+    assert!(world.heard(End::A).ends_with(&(200..220).collect::<Vec<_>>()));
+}
+
+/// A needs a session while `victim` is kept busy by others.
+fn a_session_in_spite_of_a_flood(victim: End, seed: u64) -> World {
+    let (mut world, _) = established(seed);
+    world.pass(seconds(200));
+    let flood = flood(&world, victim, seed, 60);
     world.say(End::A, 3);
-    for _ in 0..100 {
+    for _ in 0..140 {
+        for (from, initiation) in &flood {
+            world.deliver(*from, victim, initiation.clone());
+        }
         world.run(Duration::from_millis(100));
-        busy(&mut world);
     }
     assert!(world.heard(End::B).contains(&3));
+    world
+}
+
+#[test]
+fn f_g4_a_busy_peer_lets_us_in_by_a_cookie() {
+    let world = a_session_in_spite_of_a_flood(End::B, 6);
     assert!(world.log.iter().any(|sent| sent.from == End::B && sent.bytes[0] == COOKIE));
+}
+
+#[test]
+fn f_g4_we_let_in_the_answer_of_a_peer_by_a_cookie() {
+    let world = a_session_in_spite_of_a_flood(End::A, 7);
+    assert!(world.log.iter().any(|sent| sent.from == End::A && sent.bytes[0] == COOKIE));
+}
+
+#[test]
+fn f_g6_cookies_have_the_reserved_bytes_of_the_peer_they_go_to() {
+    let mut world = World::with(8, &|options| options.peers[0].reserved = [209, 98, 59]);
+    world.say(End::A, 1);
+    world.run(seconds(200));
+    for (from, initiation) in flood(&world, End::B, 8, 60) {
+        world.deliver(from, End::B, initiation);
+    }
+    world.say(End::A, 3);
+    world.run(Duration::from_millis(50));
+    let cookies: Vec<&Sent> =
+        world.log.iter().filter(|sent| sent.bytes.len() == 64 && sent.bytes[0] == COOKIE).collect();
+    assert!(cookies.iter().filter(|sent| sent.bytes[1..4] == [209, 98, 59]).count() == 1, "{}", cookies.len());
+    assert!(cookies.iter().filter(|sent| sent.bytes[1..4] == [0; 3]).count() >= 10);
 }

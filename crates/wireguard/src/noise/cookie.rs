@@ -81,7 +81,7 @@ impl Cookie {
     /// [`Rejected::Forged`] if the peer did not make it for that message (F-G5).
     pub(super) fn open(
         keys: &LabelKeys,
-        mac1: &[u8; 16],
+        mac1: &[u8],
         reply: &CookieReply<'_>,
         now: Moment,
     ) -> Result<Self, Rejected> {

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroize;
 
-use super::cookie::{Cookie, LabelKeys};
+use super::cookie::{Cookie, LabelKeys, split};
 use super::gate::Gate;
 use super::message::{CookieReply, INITIATION_LEN, Initiation, RESPONSE_LEN, Response};
 use super::pattern::{Asked, Heard, KeyPair};
@@ -43,6 +43,15 @@ impl Remote {
         // No secret is the same as one of zeros (whitepaper §5.4).
         let shared = shared.unwrap_or_else(|| PresharedKey::from_bytes([0; 32]));
         Self { public, shared, keys: LabelKeys::of(&public) }
+    }
+
+    /// Takes the cookie out of the peer's reply to `message`, a handshake message of ours.
+    ///
+    /// # Errors
+    /// [`Rejected`] if it is not one.
+    pub(crate) fn cookie(&self, message: &[u8], reply: &CookieReply<'_>, now: Moment) -> Result<Cookie, Rejected> {
+        let (_, [mac1, _]) = split(message).ok_or(Rejected::Unknown)?;
+        Cookie::open(&self.keys, mac1, reply, now)
     }
 }
 

@@ -19,7 +19,7 @@ mod tests;
 pub(crate) use cookie::Cookie;
 pub(crate) use gate::{Gate, Verdict};
 pub(crate) use handshake::{Identity, Initiator, Remote, Responder};
-pub(crate) use message::{CookieReply, DATA_HEADER, DATA_OVERHEAD, Data, Initiation, Message, Response};
+pub(crate) use message::{CookieReply, DATA_HEADER, DATA_OVERHEAD, Data, Initiation, Message, RESPONSE_LEN, Response};
 pub(crate) use session::{REKEY_AFTER_MESSAGES, Session};
 pub(crate) use tai64n::{Stamper, Tai64n};
 pub(crate) use wire::{Kind, Wire};

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use crate::device::PeerId;
 use crate::noise::{
-    Cookie, CookieReply, Data, Identity, Initiator, Kind, Random, Remote, Responder, Response, Stamper, Tai64n, Wire,
+    Cookie, CookieReply, Data, Identity, Initiator, Kind, RESPONSE_LEN, Random, Remote, Responder, Response, Stamper,
+    Tai64n, Wire,
 };
 use crate::options::{self, Keepalive};
 use crate::{Clock, Moment, Outbox};
@@ -68,6 +69,8 @@ pub(crate) struct Peer {
     endpoint: Option<SocketAddr>,
     sessions: Sessions,
     attempt: Option<Attempt>,
+    /// Our latest response and its index: the peer may be too busy for it.
+    responded: Option<(u32, [u8; RESPONSE_LEN])>,
     cookie: Option<Cookie>,
     /// The latest timestamp of an initiation of the peer's.
     stamp: Tai64n,
@@ -95,6 +98,7 @@ impl Peer {
             endpoint: None,
             sessions: Sessions::default(),
             attempt: None,
+            responded: None,
             cookie: None,
             stamp: Tai64n::default(),
             queue: VecDeque::new(),
@@ -183,10 +187,15 @@ impl Peer {
         }
     }
 
-    /// A cookie for our initiation: the next one will carry it.
+    /// A cookie for our initiation or response: the next one will prove with it that we are where it came from.
     pub(crate) fn on_cookie(&mut self, reply: &CookieReply<'_>, now: Moment) {
         let initiator = self.attempt.as_ref().and_then(|attempt| attempt.initiator.as_ref());
-        if let Some(Ok(cookie)) = initiator.map(|initiator| initiator.cookie(&self.remote, reply, now)) {
+        let cookie = match (&self.responded, initiator) {
+            (Some((index, response)), _) if *index == reply.receiver => self.remote.cookie(response, reply, now),
+            (_, Some(initiator)) => initiator.cookie(&self.remote, reply, now),
+            _ => return,
+        };
+        if let Ok(cookie) = cookie {
             self.cookie = Some(cookie);
         }
     }
@@ -212,6 +221,7 @@ impl Peer {
             responder.answer(&self.remote, desk.wire, index, cookie.as_ref(), desk.random)
         {
             self.sessions.agreed_as_responder(session, now);
+            self.responded = Some((index, response));
             self.timers.new_keys(now);
             self.heard(from, len, now);
             self.post(from, Kind::Response, &response, desk);
@@ -294,6 +304,7 @@ impl Peer {
         }
         if self.timers.take_wipe(now) {
             self.sessions = Sessions::default();
+            self.responded = None;
             self.cookie = None;
             self.forget_indices(desk);
         }
