@@ -13,7 +13,7 @@ mod reality;
 mod router;
 mod socks;
 
-pub use config::{config, link};
+pub use config::{config, link, wg_quick};
 pub use http::{http_chunked, http_request, http_response};
 pub use names::names;
 pub use outbound::{vision, vless};
@@ -54,6 +54,6 @@ mod tests {
 
     seeds! {
         socks http_request http_response http_chunked vless vision reality_handshake reality_opener reality_messages
-        rules provider mrs geo_dat geo_mmdb names config link
+        rules provider mrs geo_dat geo_mmdb names config link wg_quick
     }
 }
