@@ -86,7 +86,7 @@ impl Pending {
     /// Returns whether it is whole.
     fn add(&mut self, part: &[u8], offset: usize, more: bool) -> bool {
         let Some(end) = offset.checked_add(part.len()) else { return false };
-        if self.spoiled || part.is_empty() || (more && part.len() % 8 != 0) || end > usize::from(u16::MAX) {
+        if self.spoiled || part.is_empty() || (more && !part.len().is_multiple_of(8)) || end > usize::from(u16::MAX) {
             return false;
         }
         let at = self.parts.partition_point(|&(start, _)| start < offset);

@@ -119,7 +119,7 @@ fn too_big_is_not_believed_beyond_reason() {
     world.step();
     let data = world.sent.last().unwrap()[..28].to_vec();
     // Not in flight: ignored. In flight, but nobody has to bear less than 576.
-    let mut stale = data.clone();
+    let mut stale = data;
     stale[24] ^= 0x40;
     world.stack.receive(&mut error(3, 4, 600, &stale), world.now);
     world.run(LONG, |world| world.connections[0].received == 5000);

@@ -171,12 +171,11 @@ fn a_stream_survives_an_outage_of_a_minute() {
     let mut user = User::default();
     for total in [MIB, 2 * MIB] {
         while user.read < total {
-            if user.written < total {
-                if let Poll::Ready(Ok(n)) =
+            if user.written < total
+                && let Poll::Ready(Ok(n)) =
                     flow.poll_write(&mut cx(), &bytes(user.written, (total - user.written).min(4096)))
-                {
-                    user.written += n;
-                }
+            {
+                user.written += n;
             }
             user.read(&flow);
             assert_eq!(user.error, None);
