@@ -25,13 +25,16 @@ impl Aged {
     }
 }
 
-/// At most three sessions (whitepaper §6.3). Linux drops one of them earlier in two cases; where the network is slow
-/// enough, that can be the only one that the peer has as well: an initiation that was long on its way makes a `next` that
-/// nobody will ever use.
+/// At most four sessions, of which the peer may use any (whitepaper §6.3).
+///
+/// Linux keeps three. Where both begin at once, each may settle for the session that the other began; and an initiation
+/// that was long on its way makes a `next` that nobody will ever use. The handshake after that would throw out the only
+/// session that the peer knows to be good, and cut it off until it misses an answer.
 #[derive(Default)]
 pub(super) struct Sessions {
     current: Option<Aged>,
-    previous: Option<Aged>,
+    /// The latest first.
+    previous: [Option<Aged>; 2],
     next: Option<Aged>,
 }
 
@@ -48,7 +51,7 @@ impl Sessions {
 
     /// The peer answered us: it can open what we send from now on.
     pub(super) fn agreed_as_initiator(&mut self, session: Session, now: Moment) {
-        self.previous = self.current.replace(Aged { session, born: now, initiator: true, last_minute: false });
+        self.begin(Some(Aged { session, born: now, initiator: true, last_minute: false }));
     }
 
     /// We answered the peer: whether it got the answer shows when it uses it.
@@ -66,14 +69,22 @@ impl Sessions {
     ) -> Option<(&'a mut [u8], bool)> {
         let is = |aged: &Option<Aged>| aged.as_ref().is_some_and(|aged| aged.session.local_index == index);
         let confirms = is(&self.next);
-        let place = [&mut self.current, &mut self.previous, &mut self.next].into_iter().find(|place| is(place))?;
+        let [latest, older] = &mut self.previous;
+        let place = [&mut self.current, latest, older, &mut self.next].into_iter().find(|place| is(place))?;
         let aged = place.as_mut().filter(|aged| aged.alive(now))?;
         let text = aged.session.open(counter, body).ok()?;
         if confirms {
-            self.previous = self.current.take();
-            self.current = self.next.take();
+            let next = self.next.take();
+            self.begin(next);
         }
         Some((text, confirms))
+    }
+
+    /// From now on `new` is sent under.
+    fn begin(&mut self, new: Option<Aged>) {
+        let [latest, older] = &mut self.previous;
+        *older = latest.take();
+        *latest = std::mem::replace(&mut self.current, new);
     }
 
     /// Whether new keys are due because we send under old ones.
@@ -97,7 +108,8 @@ impl Sessions {
 
     /// Whether a session of ours has this index.
     pub(super) fn has(&self, index: u32) -> bool {
-        [&self.current, &self.previous, &self.next].into_iter().flatten().any(|aged| aged.session.local_index == index)
+        let [latest, older] = &self.previous;
+        [&self.current, latest, older, &self.next].into_iter().flatten().any(|aged| aged.session.local_index == index)
     }
 
     /// As if the session in use had sent so many messages.
