@@ -1,7 +1,7 @@
 //! From a configuration file as written to a plan as meant.
 //!
-//! What it is: it reads the YAML of Mihomo and its historical quirks, share links, and the local files that a
-//! configuration names, and makes of them the options of listeners, outbounds and groups and the compiled rules, in the
+//! What it is: it reads the YAML of Mihomo and its historical quirks, share links, `wg-quick` files ([`import`]), and the
+//! local files that a configuration names, and makes of them the options of listeners, outbounds and groups and the compiled rules, in the
 //! types of the crates that use them. [`load`] reports everything that is wrong in one go, each [`Problem`] with its
 //! line; what comes out as a [`Plan`] cannot be wrong any more.
 //!

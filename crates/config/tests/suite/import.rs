@@ -45,6 +45,7 @@ fn mullvad() {
     assert_eq!(options.tunnel.addresses, Addresses::Both([10, 66, 1, 2].into(), v6));
     assert_eq!(nets(&options, 0), "0.0.0.0/0 ::/0");
     assert_eq!(options.endpoints[0].to_string(), "185.213.155.73:51820");
+    assert!(options.remote_dns.is_some(), "names are looked up where wg-quick would");
     let expected = format!(
         "\
 mixed-port: 7890
@@ -275,7 +276,7 @@ fn files_that_are_wrong_are_refused_with_their_line() {
 #[test]
 fn secrets_of_files_are_not_shown() {
     let text = format!(
-        "[Interface]\nPrivatKey = hunter2\nPrivate_Key = hunter2\nPrivateKey = {PRIVATE}hunter2\nPostUp = curl hunter2\nhello {PRIVATE}\n[Peer]\nPreSharedKye = hunter2\nPresharedKey = hunter2\n"
+        "[Interface]\nPrivatKey = hunter2\nPrivate_Key = hunter2\nPrivateKey = {PRIVATE}hunter2\nPostUp = curl hunter2 # hunter2\nhello {PRIVATE}\n[Peer]\nPreSharedKye = hunter2\nPresharedKey = hunter2\n"
     );
     let (imports, problems) = import::file(&conf("wg0.conf", &text));
     assert!(problems.has_errors() && imports.is_empty());

@@ -155,10 +155,38 @@ fn newer_amnezia_refuses_and_names_the_key() {
 }
 
 #[test]
+fn names_are_asked_inside_the_tunnel_if_wanted() {
+    let remote = |keys: &str| options(keys).remote_dns.map(|dns| format!("{dns:?}"));
+    let two = remote("remote-dns-resolve: true, dns: [1.1.1.1, 'tls://8.8.8.8', 1.1.1.1]").unwrap();
+    assert_eq!(two, r#"["udp://1.1.1.1:53", "tls://8.8.8.8:853"]"#);
+    assert!(remote("remote-dns-resolve: true, dns: 1.1.1.1").is_some());
+    assert!(remote("dns: [1.1.1.1]").is_none());
+    assert!(remote("remote-dns-resolve: true, dns: []").is_none());
+    for (dns, message, marked) in [
+        ("[1.1.1.1, ftp://x]", "proxy 0: `dns`: ", "ftp"),
+        (
+            "[https://dns.example/q]",
+            "proxy 0: `dns`: the nameserver dns.example is given by name",
+            "[https://dns.example/q]",
+        ),
+        ("[system]", "proxy 0: `dns`: `system` asks beside the way out", "[system]"),
+    ] {
+        let text = one(&format!("remote-dns-resolve: true, dns: {dns}"));
+        assert!(only_error(&text).starts_with(message), "{}", only_error(&text));
+        let loaded = loaded(&text);
+        assert_eq!(&text[loaded.problems.iter().next().unwrap().span.clone()], marked);
+    }
+}
+
+#[test]
 fn keys_without_effect_are_named_where_they_matter() {
     for (keys, about) in [
         ("workers: 4", Some("`workers` has no effect")),
         ("workers: 1", None),
+        ("dns: [1.1.1.1]", Some("`dns` has no effect without `remote-dns-resolve: true`")),
+        ("remote-dns-resolve: true", Some("`remote-dns-resolve` has no effect without `dns`")),
+        ("remote-dns-resolve: false, dns: []", None),
+        ("remote-dns-resolve: true, dns: ['1.1.1.1#RULES']", Some("a way out behind `#` has no effect in the `dns`")),
         ("ip-stack: {mode: gvisor}", Some("`ip-stack` has no effect")),
         ("ip-stack: {mode: auto, congestion-controller: cubic}", None),
         ("allowed-ips: [10.0.0.0/8]", Some("`allowed-ips` has no effect without `peers`")),

@@ -42,12 +42,13 @@ pub(super) fn import(source: &Source) -> (Option<Import>, Problems) {
         keys: keys::wireguard(&options, &dns),
         only: only(&options.tunnel),
     });
-    let secrets: Vec<At> = sections
-        .iter()
-        .flat_map(|section| &section.entries)
-        .filter(|entry| is_secret(entry))
-        .map(|entry| entry.at)
-        .collect();
+    // With the comment behind it, which may be what the value was before.
+    let to_line_end = |at: At| {
+        let rest = source.text.get(at.range().start..).unwrap_or("");
+        At::new(at.range().start, at.range().start + rest.find('\n').unwrap_or(rest.len()))
+    };
+    let entries = sections.iter().flat_map(|section| &section.entries);
+    let secrets: Vec<At> = entries.filter(|entry| is_secret(entry)).map(|entry| to_line_end(entry.at)).collect();
     (import, report.into_problems(source, &Hidden::Known(&secrets)))
 }
 
@@ -192,6 +193,9 @@ impl<'s> Interface<'s> {
         let mtu = self.mtu(addresses, report);
         let obfuscation = self.obfuscation(report);
         let addresses = addresses?;
+        if report.has_errors() {
+            return None; // what is left of the peers says nothing about whom they reach
+        }
         let dns = reachable(&self.dns, addresses, &peers, report);
         let tunnel = Options { private_key: self.private_key?, addresses, peers, mtu: mtu?, obfuscation };
         Some((WireGuard { tunnel, endpoints, refresh: None, remote_dns: None }, dns))

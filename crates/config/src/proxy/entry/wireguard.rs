@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_dns::Nameserver;
 use adit_net::{Target, Through};
 use adit_outbound::options::{Kind, WireGuard};
 use adit_wireguard::options::{Addresses, Keepalive, Mtu, Obfuscation, Peer};
@@ -12,9 +13,10 @@ use ipnet::IpNet;
 use super::keys::Keys;
 use super::{Places, Reader};
 use crate::proxy::flaw::Flaw;
-use crate::proxy::wireguard::{self, amnezia};
+use crate::proxy::wireguard::{self, amnezia, dns};
 use crate::read::{Fields, Text, Value};
 use crate::report::shown;
+use crate::yaml::At;
 
 /// The keys of the only peer when there are no `peers`, which is the short form.
 const SHORT_FORM: [&str; 5] = ["server", "port", "public-key", "pre-shared-key", "allowed-ips"];
@@ -30,7 +32,7 @@ impl<'d> Reader<'d, '_> {
         let mtu = self.mtu(addresses);
         let refresh = self.keys.number::<u32>("refresh-server-ip-interval", "a number of seconds from 0 to 4294967295");
         let obfuscation = self.obfuscation();
-        let remote_dns = self.remote_dns();
+        let remote_dns = self.remote_dns(addresses);
         self.without_effect();
         let (peers, endpoints): (Vec<Peer>, Vec<Target>) = peers?.into_iter().unzip();
         if obfuscation.is_some() && peers.iter().any(|peer| peer.reserved != [0; 3]) {
@@ -112,15 +114,40 @@ impl<'d> Reader<'d, '_> {
     }
 
     /// `dns`, when `remote-dns-resolve` sends its questions through the tunnel.
-    fn remote_dns(&mut self) -> Option<Arc<dyn Through>> {
+    fn remote_dns(&mut self, addresses: Option<Addresses>) -> Option<Arc<dyn Through>> {
         let wanted = self.keys.flag("remote-dns-resolve");
-        let servers = self.keys.fields.take("dns").map(texts).unwrap_or_default();
-        match (wanted, servers.is_empty()) {
-            (true, true) => self.doubt("remote-dns-resolve", "`remote-dns-resolve` has no effect without `dns`"),
-            (false, false) => self.doubt("dns", "`dns` has no effect without `remote-dns-resolve: true`"),
-            _ => {}
+        let value = self.keys.fields.take("dns").filter(|value| !value.is_off());
+        let (texts, at) = match (wanted, value) {
+            (true, Some(value)) => (texts(value), value.at()),
+            (true, None) => {
+                self.doubt("remote-dns-resolve", "`remote-dns-resolve` has no effect without `dns`");
+                return None;
+            }
+            (false, Some(_)) => {
+                self.doubt("dns", "`dns` has no effect without `remote-dns-resolve: true`");
+                return None;
+            }
+            (false, None) => return None,
+        };
+        let servers: Option<Vec<Nameserver>> = texts.into_iter().map(|text| self.nameserver(text)).collect();
+        let ipv6 = self.keys.cx.ipv6;
+        self.keys.sound(at, dns::servers(servers?, addresses?, ipv6))
+    }
+
+    fn nameserver(&mut self, text: Text<'d>) -> Option<Nameserver> {
+        let nameserver = dns::nameserver(text.text).map_err(|(wrong, flaw)| {
+            // In quotes, what is wrong stands elsewhere than its number says.
+            let start = text.at.range().start;
+            let is_plain = text.at.range().len() == text.text.len();
+            let at = if is_plain { At::new(start + wrong.start, start + wrong.end) } else { text.at };
+            self.keys.sound::<()>(at, Err(flaw));
+        });
+        let nameserver = nameserver.ok()?;
+        if nameserver.via.is_some() {
+            let text = "a way out behind `#` has no effect in the `dns` of a tunnel: its servers are asked inside";
+            self.doubt("dns", text);
         }
-        None
+        Some(nameserver)
     }
 
     /// `amnezia-wg-option`.

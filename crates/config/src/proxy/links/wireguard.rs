@@ -6,7 +6,9 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use adit_net::Through;
 use adit_outbound::options::WireGuard;
 use adit_wireguard::Options;
 use adit_wireguard::options::{Addresses, Peer};
@@ -14,7 +16,7 @@ use url::Url;
 
 use super::{LinkError, accepted, decoded, server};
 use crate::proxy::flaw::Flaw;
-use crate::proxy::wireguard::{self, amnezia};
+use crate::proxy::wireguard::{self, amnezia, dns};
 use crate::report::shown;
 
 /// NekoBox's older names of AmneziaWG's keys.
@@ -75,7 +77,8 @@ pub(super) fn read(url: &Url) -> Result<(WireGuard, Vec<String>), LinkError> {
     };
     let tunnel = Options { private_key, addresses, peers: vec![peer], mtu, obfuscation };
     let dns = params.get(&["dns"]).map(|dns| list(dns, &[','])).unwrap_or_default();
-    Ok((WireGuard { tunnel, endpoints: vec![endpoint], refresh: None, remote_dns: None }, dns))
+    let remote_dns = remote_dns(&dns, addresses)?;
+    Ok((WireGuard { tunnel, endpoints: vec![endpoint], refresh: None, remote_dns }, dns))
 }
 
 fn peer(params: &Params, addresses: Addresses) -> Result<Peer, LinkError> {
@@ -96,6 +99,14 @@ fn peer(params: &Params, addresses: Addresses) -> Result<Peer, LinkError> {
         reserved: sound(wireguard::three(&reserved, None))?,
         keepalive: wireguard::keepalive(seconds.unwrap_or(0)),
     })
+}
+
+fn remote_dns(servers: &[String], addresses: Addresses) -> Result<Option<Arc<dyn Through>>, LinkError> {
+    if servers.is_empty() {
+        return Ok(None);
+    }
+    let list: Result<Vec<_>, _> = servers.iter().map(|text| dns::nameserver(text).map_err(|(_, flaw)| flaw)).collect();
+    sound(list.and_then(|list| dns::servers(list, addresses, true))).map(Some)
 }
 
 /// The first address of each family.

@@ -3,6 +3,7 @@
 //! Spec: mihomo-surface §5.5. A [`Flaw`] names the YAML key and never repeats what may be half of a key.
 
 pub(crate) mod amnezia;
+pub(crate) mod dns;
 
 use std::net::IpAddr;
 use std::num::NonZeroU16;
