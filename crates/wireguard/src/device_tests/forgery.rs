@@ -66,8 +66,11 @@ fn f_g3_what_was_cut_or_changed_is_forgotten() {
 
 #[test]
 fn f_g3_noise_of_every_type_and_size_is_forgotten() {
-    let (mut world, _) = established(4);
+    let (mut world, log) = established(4);
     let sent = world.log.len();
+    // Half of it is for a session that there is.
+    let data = log.iter().find(|sent| sent.from == End::A && sent.bytes[0] == DATA).unwrap();
+    let receiver = data.bytes[4..8].to_vec();
     for size in [0, 1, 3, 4, 31, 32, 33, 63, 64, 91, 92, 147, 148, 149, 1500, 9000, 65_507] {
         for kind in 0..=5 {
             let mut bytes = vec![0; size];
@@ -75,11 +78,41 @@ fn f_g3_noise_of_every_type_and_size_is_forgotten() {
             if let Some(first) = bytes.first_mut() {
                 *first = kind;
             }
+            world.deliver(End::A.address(), End::B, bytes.clone());
+            if let Some(place) = bytes.get_mut(4..8) {
+                place.copy_from_slice(&receiver);
+            }
             world.deliver(End::A.address(), End::B, bytes);
         }
     }
     assert_eq!(world.log.len(), sent);
     serves(&mut world);
+}
+
+#[test]
+fn f_g5_what_is_no_answer_leaves_the_question_open() {
+    let mut world = World::new(9);
+    world.network = without(&[RESPONSE]);
+    world.say(End::A, 1);
+    world.run(seconds(1));
+    let response = world.log.iter().find(|sent| sent.bytes[0] == RESPONSE).unwrap().bytes.clone();
+    let (sent, elsewhere) = (world.log.len(), SocketAddr::from(([203, 0, 113, 1], 1)));
+    // All but the reserved bytes, which may be anything, and MAC2, which only counts under load.
+    for bit in (4 * 8..76 * 8).chain(0..8) {
+        let mut forged = response.clone();
+        forged[bit / 8] ^= 1 << (bit % 8);
+        world.deliver(elsewhere, End::A, forged);
+    }
+    // A cookie for the right index that is none.
+    let mut cookie = vec![0x77; 64];
+    cookie[..4].copy_from_slice(&[COOKIE, 0, 0, 0]);
+    cookie[4..8].copy_from_slice(&response[8..12]);
+    world.deliver(elsewhere, End::A, cookie);
+    assert_eq!(world.log.len(), sent);
+    assert_eq!(world.status(End::A).endpoint, Some(End::B.address()));
+    world.deliver(End::B.address(), End::A, response);
+    world.run(seconds(1));
+    assert_eq!(world.heard(End::B), [1]);
 }
 
 /// Initiations by somebody who knows whom they talk to, one from each of `count` addresses.
