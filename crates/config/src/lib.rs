@@ -1,9 +1,9 @@
 //! From a configuration file as written to a plan as meant.
 //!
 //! What it is: it reads the YAML of Mihomo and its historical quirks, share links, `wg-quick` files ([`import`]), and the
-//! local files that a configuration names, and makes of them the options of listeners, outbounds and groups and the compiled rules, in the
-//! types of the crates that use them. [`load`] reports everything that is wrong in one go, each [`Problem`] with its
-//! line; what comes out as a [`Plan`] cannot be wrong any more.
+//! local files that a configuration names, and makes of them the options of listeners, outbounds and groups and the
+//! compiled rules, in the types of the crates that use them. [`load`] reports everything that is wrong in one go, each
+//! [`Problem`] with its line; what comes out as a [`Plan`] cannot be wrong any more.
 //!
 //! What it is not: it opens no socket, downloads nothing, and starts nothing. No other crate knows YAML.
 //!

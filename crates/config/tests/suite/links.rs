@@ -177,6 +177,7 @@ fn wireguard_links_with_slashes_and_disguises() {
     assert_eq!((made.junk.count, made.header.initiation), (4, 9..=9));
     let some = parse(&format!("{WIREGUARD}?{PEER}&allowedips=10.0.0.0/8&dns=10.0.0.1")).unwrap();
     assert_eq!(wireguard(&some).tunnel.peers[0].allowed_ips[0].to_string(), "10.0.0.0/8");
+    assert_eq!(format!("{:?}", wireguard(&some).remote_dns.as_ref().unwrap()), r#"["udp://10.0.0.1:53"]"#);
 }
 
 #[test]
@@ -196,6 +197,7 @@ fn wireguard_links_that_cannot_be_used_say_why_and_nothing_else() {
         (format!("{good}&mtu=x"), "`mtu` is not a number in its range: 'x'"),
         (format!("{good}&keepalive=70000"), "`persistent-keepalive` is not a number in its range: '70000'"),
         (format!("{good}&allowedips=x"), "'x' is not a prefix"),
+        (format!("{good}&dns=ftp://x"), "`dns`: "),
         (format!("{good}&jc=500"), "`jc` must be a number from 0 to 128"),
     ] {
         let error = parse(&link).unwrap_err();
