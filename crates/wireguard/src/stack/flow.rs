@@ -171,7 +171,7 @@ impl TcpFlow {
     /// None; a connection that failed needs no end.
     pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.state.lock();
-        if state.engine.phase() == Phase::Connecting {
+        if state.refusal.is_none() && state.engine.phase() == Phase::Connecting {
             register(&mut state.writer, cx);
             return Poll::Pending;
         }

@@ -306,7 +306,10 @@ impl Stack {
             new.map(|at| self.timers.insert((at, flow.key)));
         }
         if visit.over {
-            self.flows.remove(&flow.key);
+            // A user may hold on to a connection that is over, and somebody else have its port by now.
+            if self.flows.get(&flow.key).is_some_and(|other| Arc::ptr_eq(other, &flow)) {
+                self.flows.remove(&flow.key);
+            }
         } else if visit.again {
             self.schedule(&flow);
         }

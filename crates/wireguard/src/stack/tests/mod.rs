@@ -5,4 +5,5 @@ mod fragments;
 mod hostile;
 mod tcp;
 mod udp;
+mod wakes;
 mod world;

@@ -127,6 +127,32 @@ fn a_window_may_be_closed_for_minutes() {
 }
 
 #[test]
+fn a_tiny_window_is_enough() {
+    let mut world = World::new(17);
+    world.listen(App::Echo, 100);
+    let flow = world.connect();
+    echo(&mut world, &flow, 10_000, Duration::from_secs(3600));
+}
+
+#[test]
+fn a_port_may_be_used_again_while_its_last_user_remembers() {
+    let mut world = World::new(18);
+    world.listen(App::Echo, 4096);
+    let old = world.connect();
+    old.abort();
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.stack.flows.len(), 0);
+    world.listen(App::Echo, 4096);
+    let new = world.connect();
+    let flow = world.stack.flows.values().next().unwrap().clone();
+    world.stack.flows.insert(old.0.key, flow);
+    drop(old);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.stack.flows.len(), 2);
+    drop(new);
+}
+
+#[test]
 fn our_window_closes_and_opens_again() {
     let mut world = World::new(7);
     world.listen(App::Source(9 * MIB), MIB);
