@@ -183,7 +183,7 @@ fn latency(plan: &Plan, scene: &Scene) {
     let (mut idle, mut busy) = (none.clone(), none);
     let count = 200 / plan.cut.min(4);
     let limit = Duration::from_secs(if plan.is_quick() { 1 } else { 2 });
-    for round in 0..=plan.rounds.min(3) {
+    for round in 0..=if plan.is_quick() { 1 } else { 3 } {
         for (n, path) in scene.paths.iter().enumerate() {
             let alone = path.connects(scene.banner.addr(), count, limit);
             let stop = AtomicBool::new(false);

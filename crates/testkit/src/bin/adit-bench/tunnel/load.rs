@@ -80,6 +80,7 @@ pub(crate) struct Carried {
 
 /// Puts a load on a path and waits until nothing of it is left.
 pub(crate) fn carry(path: &Path, load: Load<'_>) -> io::Result<Carried> {
+    let lingering = path.origin.busy();
     let (received, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let arrived = || match load.direction {
         Direction::Down => received.load(Ordering::Relaxed),
@@ -113,11 +114,24 @@ pub(crate) fn carry(path: &Path, load: Load<'_>) -> io::Result<Carried> {
         }
         Ok(Carried { windows, unconfirmed })
     });
-    let end = Instant::now() + DRAIN;
-    while path.origin.busy() > 0 && Instant::now() < end {
-        thread::sleep(Duration::from_millis(5));
+    // An upload that the path forgot does not end, and carries nothing more.
+    if carried.as_ref().is_ok_and(|carried| carried.unconfirmed.is_none()) {
+        wait_until_over(path, lingering, load.direction);
     }
     carried
+}
+
+/// Waits until the origin has no more streams than `lingering`, as before a load.
+fn wait_until_over(path: &Path, lingering: usize, direction: Direction) {
+    let end = Instant::now() + DRAIN;
+    while path.origin.busy() > lingering {
+        if Instant::now() > end {
+            let still =
+                format!("{} streams are not over {DRAIN:?} later", path.origin.busy().saturating_sub(lingering));
+            return path.complain(direction.name(), &io::Error::other(still));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Opens a stream and says which way it is; errors that mean "not yet" come after [`TICK`].
