@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use adit_testkit::client::socks5;
 use adit_testkit::data;
@@ -13,6 +13,8 @@ use adit_testkit::subject::{Subject, Way};
 use crate::verdict::Verdict;
 
 const LENGTH: u64 = 1 << 30;
+/// Of each way; 72 Mbit/s keeps it. A stream that only trickles is a failure.
+const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) fn run(subject: Subject, verdict: &mut Verdict) {
     let lab = Lab::new();
@@ -47,11 +49,13 @@ fn exchange(proxy: SocketAddr, origin: SocketAddr) -> io::Result<(u64, [f64; 2])
         let chunk = data::content(at, (LENGTH - at).min(256 * 1024) as usize);
         stream.write_all(chunk)?;
         at += chunk.len() as u64;
+        in_time(start, at)?;
     }
     stream.shutdown(Shutdown::Write)?;
     let mut count = [0; 8];
     stream.read_exact(&mut count)?;
     let there = start.elapsed().as_secs_f64();
+    let turned = Instant::now();
     let mut buffer = vec![0; 256 * 1024];
     let mut got = 0;
     loop {
@@ -63,9 +67,17 @@ fn exchange(proxy: SocketAddr, origin: SocketAddr) -> io::Result<(u64, [f64; 2])
             return Err(io::Error::other(format!("wrong bytes after {got}")));
         }
         got += n as u64;
+        in_time(turned, got)?;
     }
     if got != LENGTH {
         return Err(io::Error::other(format!("the answer ended after {got} bytes")));
     }
-    Ok((u64::from_be_bytes(count), [there, start.elapsed().as_secs_f64() - there]))
+    Ok((u64::from_be_bytes(count), [there, turned.elapsed().as_secs_f64()]))
+}
+
+fn in_time(start: Instant, bytes: u64) -> io::Result<()> {
+    if start.elapsed() < LIMIT {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("only {bytes} bytes came through in {LIMIT:?}")))
 }
