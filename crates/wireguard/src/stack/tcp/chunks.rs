@@ -43,10 +43,6 @@ impl Chunks {
         (self.end - self.start) as usize
     }
 
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
     /// Copies `data` to the end.
     pub(crate) fn append(&mut self, mut data: &[u8]) {
         while !data.is_empty() {

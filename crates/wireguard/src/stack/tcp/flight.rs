@@ -455,6 +455,11 @@ impl Flight {
         self.order.make_contiguous().sort_by_key(|&(start, sent_at)| (sent_at, start));
     }
 
+    #[cfg(test)]
+    pub(crate) fn allocated(&self) -> usize {
+        self.segments.capacity() + self.order.capacity() + self.lost.capacity() + self.sacked.len()
+    }
+
     pub(crate) fn clear(&mut self) {
         let now = self.delivered_at;
         *self = Self { delivered: self.delivered, ..Self::new(now) };

@@ -120,8 +120,7 @@ impl Tcp {
         if !self.on_ack(segment, start, now) {
             return;
         }
-        self.timers.heard = now;
-        self.timers.probes = 0;
+        self.timers.heard(now);
         self.on_text(segment, start, now);
     }
 
@@ -176,9 +175,13 @@ impl Tcp {
             self.receiver.owe_ack();
         }
         // RFC 9293 §3.10.7.4: with our window closed, acknowledgements still count.
-        if start == next && !self.is_old(segment, now) && self.on_ack(segment, start, now) {
-            self.timers.heard = now;
-            self.timers.probes = 0;
+        if start == next && !self.is_old(segment, now) {
+            self.on_ack(segment, start, now);
+        }
+        // Whoever knows our numbers is alive, even if all it has is a probe of its own.
+        let ack = segment.ack.and_then(|ack| self.first.offset(ack, self.una));
+        if ack.is_some_and(|ack| self.una <= ack && ack <= self.next) {
+            self.timers.heard(now);
         }
     }
 
@@ -209,7 +212,6 @@ impl Tcp {
         if !self.flight.is_empty() {
             self.acknowledge(ack.max(self.una), news, segment, now);
         }
-        self.timers.silent_since = None;
         if self.una >= self.send_end() && self.fin {
             self.on_fin_acknowledged(now);
         }

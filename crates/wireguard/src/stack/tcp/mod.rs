@@ -12,6 +12,8 @@
 
 mod chunks;
 pub(crate) mod congestion;
+#[expect(dead_code, reason = "the stack has another engine")]
+mod engine;
 mod flight;
 mod input;
 mod output;
@@ -371,6 +373,11 @@ impl Tcp {
             self.flight.lose_all(false);
             self.timers.retransmit = now;
         }
+    }
+
+    #[cfg(test)]
+    fn allocated(&self) -> usize {
+        self.data.allocated() + self.receiver.allocated() + self.flight.allocated()
     }
 
     /// The congestion window and the smoothed round-trip time, for those who want to know.

@@ -14,10 +14,8 @@ use super::{Egress, Seq, State, Tcp};
 /// How a turn of sending ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// There is nothing (more) that may be sent.
+    /// There is nothing more that may be sent now.
     Done,
-    /// The rate forbids more before that moment.
-    Paced(Moment),
     /// There was no room.
     Full,
 }
@@ -30,32 +28,38 @@ const CREDIT: Duration = Duration::from_millis(2);
 
 impl Tcp {
     /// Sends what is due, as long as `egress` takes it. Returns when to call again at the latest if nothing else happens:
-    /// `now` if `egress` had no room, `None` if never.
+    /// at once if `egress` had no room, `None` if never.
     pub fn poll(&mut self, now: Moment, egress: &mut Egress<'_>) -> Option<Moment> {
         self.expire(now);
-        let outcome = self.transmit(now, egress);
-        let due = self.deadline(now);
-        match outcome {
+        match self.transmit(now, egress) {
+            Outcome::Done => self.deadline(now),
             Outcome::Full => Some(now),
-            Outcome::Paced(at) => Some(due.map_or(at, |due| due.min(at))),
-            Outcome::Done => due,
         }
     }
 
-    /// When [`Tcp::poll`] has to be called for what time brings; new data and segments are other reasons.
-    fn deadline(&self, now: Moment) -> Option<Moment> {
+    /// When [`Tcp::poll`] has to be called next if nothing else happens; in the past if it has something to send.
+    pub fn deadline(&mut self, now: Moment) -> Option<Moment> {
+        let (closed, settled) = (self.state == State::Closed, self.settled());
+        let at_once = self.reset.is_some() || !closed && (self.timers.nudge || !settled && self.owes_syn());
         [
+            at_once.then_some(now),
+            (settled && self.wants_to_send()).then_some(self.timers.pace),
             self.retransmission_due(),
             self.timers.probe,
             self.timers.reorder,
             self.timers.persist.map(|(at, _)| at),
             self.timers.linger,
             self.keep_alive_due(),
-            if self.state == State::Closed { None } else { self.receiver.ack_due(now) },
+            if closed { None } else { self.receiver.ack_due(now) },
         ]
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// Whether a SYN is to be sent: the first, one that was lost, or an answer to another that came.
+    fn owes_syn(&mut self) -> bool {
+        self.next == 0 || self.flight.next_lost().is_some()
     }
 
     fn transmit(&mut self, now: Moment, egress: &mut Egress<'_>) -> Outcome {
@@ -76,22 +80,21 @@ impl Tcp {
         }
         if self.timers.nudge {
             // RFC 9293 §3.8.4: a number that was acknowledged long ago makes the other end answer.
-            if !self.emit_ack(self.first.at(self.una.saturating_sub(1)), now, egress) {
+            let mut header = self.header(self.first.at(self.una.saturating_sub(1)), TcpControl::None, now);
+            header.window = self.receiver.window(self.mss() as usize);
+            if !header.emit(self.local, self.remote, 0, &mut |_| {}, egress) {
                 return Outcome::Full;
             }
             self.timers.nudge = false;
         }
-        if self.receiver.ack_due(now).is_some_and(|at| at <= now)
-            && !self.emit_ack(self.first.at(self.next), now, egress)
-        {
+        if self.receiver.ack_due(now).is_some_and(|at| at <= now) && !self.emit_ack(now, egress) {
             return Outcome::Full;
         }
         outcome
     }
 
     fn send_syn(&mut self, now: Moment, egress: &mut Egress<'_>) -> Outcome {
-        let again = self.flight.next_lost().is_some();
-        if self.next > 0 && !again {
+        if !self.owes_syn() {
             // Another SYN may have come, whose answer was lost.
             let owed = self.state == State::SynReceived && self.receiver.ack_due(now).is_some();
             if owed && !self.emit(0, 1, now, egress) {
@@ -102,7 +105,7 @@ impl Tcp {
         if !self.emit(0, 1, now, egress) {
             return Outcome::Full;
         }
-        if again {
+        if self.next > 0 {
             self.flight.resent(0, 1, now);
         } else {
             self.flight.push(0, 1, now);
@@ -146,30 +149,27 @@ impl Tcp {
         // What time did not use may be made up for, a little.
         let floor = Moment::from_micros(now.micros().saturating_sub(CREDIT.as_micros() as u64));
         self.timers.pace = self.timers.pace.max(floor);
-        let begin = self.timers.pace;
-        if begin > now && self.wants_to_send() {
-            return Outcome::Paced(begin);
+        if self.timers.pace > now {
+            return Outcome::Done;
         }
-        let burst = rate.map(|rate| product(rate, BURST).max(2 * self.mss()));
+        let begin = self.timers.pace;
+        let burst = rate.map_or(u64::MAX, |rate| product(rate, BURST).max(2 * self.mss()));
         let mut used = 0;
         let outcome = loop {
-            if burst.is_some_and(|burst| self.timers.pace > now && used >= burst) {
-                break if self.wants_to_send() { Outcome::Paced(self.timers.pace) } else { Outcome::Done };
+            if used >= burst && self.timers.pace > now {
+                break Outcome::Done;
             }
             match self.send_one(now, egress) {
                 Some(0) => break Outcome::Done,
-                Some(len) => {
-                    used += len;
-                    self.timers.sent = now;
-                    if let Some(rate) = rate {
-                        let spent = len.saturating_mul(1_000_000) / rate.max(1);
-                        self.timers.pace = self.timers.pace + Duration::from_micros(spent);
-                    }
-                }
+                Some(len) => used += len,
                 None => break Outcome::Full,
+            }
+            if let Some(rate) = rate {
+                self.timers.pace = begin + Duration::from_micros(used.saturating_mul(1_000_000) / rate.max(1));
             }
         };
         if used > 0 {
+            self.timers.sent = now;
             self.arm_probe(now);
         }
         if outcome == Outcome::Done {
@@ -215,14 +215,14 @@ impl Tcp {
         }
         self.flight.push(self.next, len as u32, now);
         self.next += len;
-        if self.next >= self.send_end() && self.flight.in_flight() < self.window() {
-            self.flight.mark_app_limited();
-        }
     }
 
+    /// Whether [`Tcp::send_one`] would send.
     fn wants_to_send(&mut self) -> bool {
-        self.flight.next_lost().is_some_and(|lost| self.window_takes((lost.end - lost.start).min(self.mss())))
-            || self.new_len(false) > 0
+        match self.flight.next_lost() {
+            Some(lost) => self.window_takes((lost.end - lost.start).min(self.mss())),
+            None => self.new_len(false) > 0,
+        }
     }
 
     /// Whether the congestion window has room for `len` more bytes; if nothing is under way there always is.
@@ -326,9 +326,9 @@ impl Tcp {
         }
     }
 
-    fn emit_ack(&mut self, seq: Seq, now: Moment, egress: &mut Egress<'_>) -> bool {
+    fn emit_ack(&mut self, now: Moment, egress: &mut Egress<'_>) -> bool {
         let full = self.mss() as usize;
-        let mut header = self.header(seq, TcpControl::None, now);
+        let mut header = self.header(self.first.at(self.next), TcpControl::None, now);
         if self.peer.sack {
             header.sacks = self.receiver.sacks();
         }
@@ -342,7 +342,7 @@ impl Tcp {
 
     /// A RST for this connection carries an acknowledgement; one that answers a foreign segment does not (RFC 9293
     /// §3.10.7.3).
-    fn emit_reset(&mut self, seq: Seq, ours: bool, egress: &mut Egress<'_>) -> bool {
+    fn emit_reset(&self, seq: Seq, ours: bool, egress: &mut Egress<'_>) -> bool {
         let header = Header {
             seq,
             ack: ours.then(|| self.receiver.next_seq()),
@@ -359,6 +359,10 @@ impl Tcp {
 
     /// Asks about a closed window if that is all that keeps us from sending.
     fn watch_window(&mut self, now: Moment) {
+        if self.flight.in_flight() < self.window() && self.flight.next_lost().is_none() && self.new_len(false) == 0 {
+            // The application or the other end's window is what holds us back, not the path.
+            self.flight.mark_app_limited();
+        }
         let stuck = self.flight.is_empty() && self.next < self.data.end() && self.new_len(false) == 0;
         if stuck {
             self.arm_persist(now);

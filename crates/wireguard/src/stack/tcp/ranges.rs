@@ -19,6 +19,7 @@ impl Ranges {
         self.map.is_empty()
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.map.len()
     }

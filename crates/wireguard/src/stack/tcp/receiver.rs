@@ -141,11 +141,6 @@ impl Receiver {
         }
     }
 
-    /// Whether `start` lies in the window, as a RST's has to (RFC 5961 §3.2).
-    pub(crate) fn in_window(&self, start: u64) -> bool {
-        start == self.next() || (self.next() <= start && start < self.window.edge)
-    }
-
     /// Takes an acceptable segment's text and FIN. `full` is the length of a full-sized segment.
     pub(crate) fn take(&mut self, start: u64, data: &[u8], fin: bool, full: usize, now: Moment) {
         let end = start + data.len() as u64;

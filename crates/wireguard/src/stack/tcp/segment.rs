@@ -4,10 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    IPV4_HEADER_LEN, IPV6_HEADER_LEN, IpProtocol, Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, TcpControl, TcpPacket,
-    TcpRepr, TcpSeqNumber, TcpTimestampRepr,
+    IPV4_HEADER_LEN, IPV6_HEADER_LEN, IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, TcpControl,
+    TcpPacket, TcpRepr, TcpSeqNumber, TcpTimestampRepr,
 };
 
+use super::super::checksum;
 use super::Seq;
 
 /// A segment that arrived: the header's fields and the payload.
@@ -46,9 +47,17 @@ impl<'a> Segment<'a> {
         if source.is_ipv4() != destination.is_ipv4() {
             return None;
         }
-        let packet = TcpPacket::new_checked(segment).ok()?;
-        let repr =
-            TcpRepr::parse(&packet, &source.into(), &destination.into(), &ChecksumCapabilities::default()).ok()?;
+        if checksum::with_pseudo_header(source, destination, IpProtocol::Tcp, segment) != 0xffff {
+            return None;
+        }
+        Self::read(&TcpPacket::new_checked(segment).ok()?)
+    }
+
+    /// The same for one whose checksum was looked at.
+    pub(crate) fn read(packet: &TcpPacket<&'a [u8]>) -> Option<Self> {
+        // Without checksums, addresses do not matter.
+        let any = IpAddress::v4(0, 0, 0, 0);
+        let repr = TcpRepr::parse(packet, &any, &any, &ChecksumCapabilities::ignored()).ok()?;
         let seq = |number: TcpSeqNumber| Seq::new(number.0.cast_unsigned());
         Some(Self {
             source_port: repr.src_port,
@@ -147,9 +156,10 @@ impl Header {
             if let Some(data) = segment.get_mut(tcp..) {
                 fill(data);
             }
-            let mut packet = TcpPacket::new_unchecked(segment);
+            let mut packet = TcpPacket::new_unchecked(&mut *segment);
             repr.emit(&mut packet, &source, &destination, &ChecksumCapabilities::ignored());
-            packet.fill_checksum(&source, &destination);
+            let sum = checksum::with_pseudo_header(local.ip(), remote.ip(), IpProtocol::Tcp, segment);
+            TcpPacket::new_unchecked(segment).set_checksum(!sum);
         })
     }
 }

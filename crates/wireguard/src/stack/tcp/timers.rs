@@ -63,10 +63,20 @@ impl Timers {
         self.persist = None;
     }
 
+    /// The other end is alive.
+    pub(super) const fn heard(&mut self, now: Moment) {
+        self.heard = now;
+        self.probes = 0;
+        self.silent_since = None;
+    }
+
     pub(super) const fn stop(&mut self) {
         (self.probe, self.reorder, self.persist, self.linger) = (None, None, None, None);
     }
 }
+
+/// How long to wait for an answer to a SYN, or when nobody reads or writes any more.
+const IMPATIENCE: Duration = Duration::from_secs(120);
 
 /// Packets that nearly every path carries, for when larger ones vanish and nobody says so (RFC 4821 §7.2, RFC 8899 §3).
 const SAFE_MTUS: [u16; 3] = [1280, 1024, 576];
@@ -145,7 +155,10 @@ impl Tcp {
     /// Ends the connection if nothing was heard for too long; RFC 9293 §3.8.3.
     fn gives_up(&mut self, now: Moment) -> bool {
         let since = *self.timers.silent_since.get_or_insert(now);
-        let late = now.since(since) >= self.settings.patience;
+        // RFC 9293 §3.8.3: a SYN may wait for three minutes, but nobody who wants to connect does; Linux' two.
+        let impatient = self.orphaned || !self.settled();
+        let patience = if impatient { self.settings.patience.min(IMPATIENCE) } else { self.settings.patience };
+        let late = now.since(since) >= patience;
         if late {
             self.close(Some(Error::TimedOut));
         }

@@ -271,7 +271,7 @@ impl Bbr {
             _ if self.loss.high => 100,
             _ => WINDOW_GAIN,
         };
-        let aim = self.share(gain).map_or(initial_window(ack.mss), |share| share + slack);
+        let aim = self.share(gain).map_or_else(|| initial_window(ack.mss), |share| share + slack);
         let grown = self.window + ack.delivered;
         self.window = match self.phase {
             Phase::Startup { .. } => self.window.max(grown.min(aim.max(initial_window(ack.mss)))),

@@ -30,6 +30,12 @@ pub trait End {
     fn write(&mut self, data: &[u8]) -> usize;
     fn shutdown(&mut self);
     fn closed(&self) -> bool;
+    fn show(&self) -> String {
+        String::new()
+    }
+    fn listens(&self) -> bool {
+        false
+    }
 }
 
 /// Our own endpoint; passive if it was not told to connect.
@@ -88,6 +94,17 @@ impl End for Ours {
 
     fn shutdown(&mut self) {
         self.tcp().shutdown();
+    }
+
+    fn listens(&self) -> bool {
+        matches!(self, Self::Listening(..))
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Tcp(tcp) => format!("{tcp:?}"),
+            Self::Listening(..) => String::new(),
+        }
     }
 
     fn closed(&self) -> bool {
@@ -351,10 +368,6 @@ impl World {
         }
     }
 
-    pub fn set_path(&mut self, from: usize, path: Path) {
-        self.lines[from].path = path;
-    }
-
     fn act(&mut self, end: usize) {
         let mut out = Vec::new();
         // smoltcp looks at what arrived only now.
@@ -398,7 +411,7 @@ impl World {
                 break;
             }
         }
-        if app.sent == app.to_send && app.ends && !app.finished {
+        if app.sent == app.to_send && app.ends && !app.finished && !self.ends[end].listens() {
             app.finished = true;
             self.ends[end].shutdown();
         }
@@ -433,8 +446,8 @@ impl World {
         let readers = self.apps.map(|app| (app.reads_from > self.now).then_some(app.reads_from));
         let Some(at) = arrivals.into_iter().chain(self.wake).chain(readers).flatten().min() else { return false };
         self.now = self.now.max(at);
-        for end in 0..2 {
-            let mut due = self.wake[end].is_some_and(|at| at <= self.now) || readers[end] == Some(self.now);
+        for (end, reader) in readers.into_iter().enumerate() {
+            let mut due = self.wake[end].is_some_and(|at| at <= self.now) || reader == Some(self.now);
             while let Some(first) =
                 self.lines[1 - end].under_way.first_entry().filter(|first| first.key().0 <= self.now)
             {
@@ -459,7 +472,7 @@ impl World {
             }
             steps = if self.now == last { steps + 1 } else { 0 };
             last = self.now;
-            assert!(steps < 1000, "runs in circles at {:?}, for {:?}", self.now, self.wake);
+            assert!(steps < 1000, "runs in circles at {:?}, for {:?}: {}", self.now, self.wake, self.ends[0].show());
         }
         true
     }
