@@ -165,7 +165,7 @@ fn nothing_is_taken_in_before_our_first_acknowledgement() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     /// A connection whose other end says anything at all.
     #[test]
