@@ -232,7 +232,7 @@ async fn first_good(asked: &mut Asked, deadline: Instant) -> Outcome {
                 failures.push(format!("{}: {error}", server.name()));
             }
             // One task that panicked must not end the others.
-            Ok(Some(Err(_))) => {}
+            Ok(Some(Err(error))) => failures.push(error.to_string()),
             Ok(None) => break,
             Err(_) => {
                 failures.push(format!("no answer within {} seconds", BUDGET.as_secs()));

@@ -1,7 +1,7 @@
 //! The seam behind which names become addresses.
 //!
 //! Whoever needs an address asks a [`Resolve`]: the router's driver when an IP rule asks, `direct` when it connects,
-//! an outbound for its server's name. The `dns` crate will be one more implementation.
+//! an outbound for its server's name. The `dns` crate asks nameservers itself.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -23,10 +23,12 @@ use crate::tls::TlsClient;
 
 /// The media type of a DNS message (RFC 8484 §6).
 const MESSAGE: HeaderValue = HeaderValue::from_static("application/dns-message");
-/// How often a connection in use is checked, and how long the check may take.
-const CHECK: Duration = Duration::from_secs(2);
+/// How often a connection in use is checked.
+const CHECK: Duration = Duration::from_secs(1);
+/// How long the check may take; both together leave a question time for another connection.
+const PONG: Duration = Duration::from_secs(2);
 /// How many checks without a question in between end a connection.
-const IDLE_CHECKS: u32 = 15;
+const IDLE_CHECKS: u32 = 30;
 /// How many connections a question is tried on.
 const TRIES: usize = 3;
 /// The largest answer: what a message's length has room for elsewhere.
@@ -188,7 +190,7 @@ async fn drive(mut connection: h2::client::Connection<TlsStream<BoxStream>>, ask
                 continue;
             }
             (seen, idle) = (now, 0);
-            if !matches!(timeout(CHECK, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
+            if !matches!(timeout(PONG, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
                 tracing::debug!("a connection to a nameserver is dead");
                 return;
             }

@@ -19,8 +19,11 @@ use crate::tls::TlsClient;
 
 /// How long a connection without questions is kept (RFC 7766 §6.2.3: in the order of seconds).
 const IDLE: Duration = Duration::from_secs(10);
-/// How long a connection with questions may be silent before it counts as dead and they are asked on a new one.
+/// How long a connection that has worked may leave questions unanswered before it counts as dead and they are asked on a
+/// new one. A server that is merely slow is found again there, and waited for.
 const DEAD: Duration = Duration::from_secs(2);
+/// As [`DEAD`], for a connection on which nothing was heard yet: as long as anybody waits.
+const SLOW: Duration = Duration::from_secs(5);
 /// How many connections a question is tried on: servers may close one at any time (RFC 7766 §6.2.4).
 const TRIES: usize = 3;
 /// Questions that wait to be written.
@@ -91,7 +94,14 @@ impl Pipe {
     fn over<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S) -> Self {
         let (asked, questions) = mpsc::channel(QUEUE);
         let (read, write) = tokio::io::split(stream);
-        let driver = Driver { read, write, incoming: BytesMut::new(), waiting: HashMap::new(), heard: Instant::now() };
+        let driver = Driver {
+            read,
+            write,
+            incoming: BytesMut::new(),
+            waiting: HashMap::new(),
+            heard: Instant::now(),
+            works: false,
+        };
         let driver = Task::spawn("dns connection", async move {
             if let Err(error) = driver.run(questions).await {
                 tracing::debug!(%error, "a connection to a nameserver ended");
@@ -117,13 +127,19 @@ struct Driver<S> {
     waiting: HashMap<u16, oneshot::Sender<Vec<u8>>>,
     /// When something was last heard, or the first of the waiting questions was sent.
     heard: Instant,
+    /// Whether anything was heard at all.
+    works: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite> Driver<S> {
     /// Until the server ends the connection, nobody asks, or nobody answers. Whoever waits then is told by the drop.
     async fn run(mut self, mut questions: mpsc::Receiver<Asked>) -> io::Result<()> {
         loop {
-            let patience = if self.waiting.is_empty() { IDLE } else { DEAD };
+            let patience = match (self.waiting.is_empty(), self.works) {
+                (true, _) => IDLE,
+                (false, true) => DEAD,
+                (false, false) => SLOW,
+            };
             tokio::select! {
                 question = questions.recv() => match question {
                     Some(asked) => self.send(asked).await?,
@@ -160,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite> Driver<S> {
 
     /// Hands out the whole messages among what was received.
     fn deliver(&mut self) -> io::Result<()> {
-        self.heard = Instant::now();
+        (self.heard, self.works) = (Instant::now(), true);
         while let Some(length) = self.incoming.first_chunk().map(|length| usize::from(u16::from_be_bytes(*length))) {
             if length < SHORTEST {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a message without a header"));
