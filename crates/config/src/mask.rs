@@ -111,9 +111,10 @@ fn by_looks(line: &str) -> Vec<Range<usize>> {
     static LOOKS: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(concat!(
             r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", // a UUID
-            r"|(?<![0-9a-z+/])[0-9a-z+/]{43}(?![0-9a-z+/])=?",                   // 32 bytes in base64: a key
-            r"|://([^\s/@'\x22]+)@",                                             // a URL's userinfo
-            r"|://[^\s?'\x22]*\?([^\s'\x22]+)",                                  // a URL's query
+            r"|(?:(?<![0-9a-z+/])|(?<=://))[0-9a-z+/]{43}(?![0-9a-z+/])=?",      // 32 bytes in base64: a key
+            r"|[0-9a-z+/]{43}=",
+            r"|://([^\s/@'\x22]+)@",            // a URL's userinfo
+            r"|://[^\s?'\x22]*\?([^\s'\x22]+)", // a URL's query
             r"|(?:uuid|password|passwd|private-key|pre-shared-key|secret|psk|token)['\x22]?\s*[:=]\s*([^\s,}#][^,}#]*)",
         ))
         .ok()

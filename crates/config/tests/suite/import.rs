@@ -276,7 +276,7 @@ fn files_that_are_wrong_are_refused_with_their_line() {
 #[test]
 fn secrets_of_files_are_not_shown() {
     let text = format!(
-        "[Interface]\nPrivatKey = hunter2\nPrivate_Key = hunter2\nPrivateKey = {PRIVATE}hunter2\nPostUp = curl hunter2 # hunter2\nhello {PRIVATE}\n[Peer]\nPreSharedKye = hunter2\nPresharedKey = hunter2\n"
+        "[Interface]\nPrivatKey = hunter2\nPrivate_Key = hunter2\nPrivateKey = {PRIVATE}hunter2\nPostUp = curl hunter2 # hunter2\nhello {PRIVATE}\nwireguard://{PRIVATE}@a.b=1\n[Peer]\nPreSharedKye = hunter2\nPresharedKey = hunter2\n"
     );
     let (imports, problems) = import::file(&conf("wg0.conf", &text));
     assert!(problems.has_errors() && imports.is_empty());

@@ -29,7 +29,8 @@ pub(super) fn sections<'s>(text: &'s str, report: &Report) -> Vec<Section<'s>> {
             sections.push(Section { name: name.trim(), at, entries: Vec::new() });
             continue;
         }
-        let Some((key, value)) = line.split_once('=') else {
+        // Nothing else is quoted in a message: it may be a part of a secret.
+        let Some((key, value)) = line.split_once('=').filter(|(key, _)| is_key(key.trim_end())) else {
             let text = "neither a `[Section]` nor `Key = value`";
             report.error(at, text);
             continue;
@@ -71,4 +72,10 @@ fn lines(text: &str) -> impl Iterator<Item = (&str, At)> {
         let from = from + (said.len() - said.trim_start().len());
         Some((bare, At::new(from, from + bare.len())))
     })
+}
+
+fn is_key(text: &str) -> bool {
+    const LONGEST: usize = 40;
+    let in_keys = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    (1..=LONGEST).contains(&text.len()) && text.bytes().all(in_keys)
 }
