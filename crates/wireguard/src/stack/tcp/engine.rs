@@ -1,16 +1,15 @@
 //! The endpoint behind the stack's seam.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use super::super::engine::{self, Engine, Failure, Opening, Phase, Turn};
 use super::{Error, KeepAlive, Read, Segment, Seq, Settings, State, Tcp};
 use crate::Moment;
 
-/// A silent peer is asked after so long, then as often, then given up; the habit of all our sockets.
-const KEEP_ALIVE: KeepAlive = KeepAlive { idle: Duration::from_secs(15), interval: Duration::from_secs(15), count: 4 };
-/// Data without an acknowledgement; Linux' 15 retries.
-const PATIENCE: Duration = Duration::from_secs(924);
+/// A silent peer is asked after so many seconds, then as often, then given up; the habit of all our sockets.
+const KEEP_ALIVE: KeepAlive = KeepAlive { idle: 15, interval: 15, count: 4 };
+/// Data without an acknowledgement, in seconds; Linux' 15 retries.
+const PATIENCE: u16 = 924;
 
 /// A connection of the stack.
 pub(crate) struct Endpoint {
@@ -25,12 +24,8 @@ impl Endpoint {
         if opening.local.is_ipv4() != opening.remote.is_ipv4() {
             return None;
         }
-        let settings = Settings {
-            mtu: u16::try_from(opening.mtu).unwrap_or(u16::MAX),
-            keep_alive: Some(KEEP_ALIVE),
-            patience: PATIENCE,
-            ..Settings::default()
-        };
+        let mtu = u16::try_from(opening.mtu).unwrap_or(u16::MAX);
+        let settings = Settings { mtu, keep_alive: Some(KEEP_ALIVE), patience: PATIENCE, ..Settings::default() };
         let local = SocketAddr::new(opening.local, opening.local_port);
         let remote = SocketAddr::new(opening.remote, opening.remote_port);
         // The seed is random in all its bits.

@@ -1,13 +1,31 @@
 //! What was sent and is not acknowledged: a scoreboard of segments, and RACK (RFC 8985) to find those that are lost.
 
 use std::collections::VecDeque;
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 use std::time::Duration;
 
 use crate::Moment;
 
 use super::congestion::{self, Rate};
 use super::ranges::Ranges;
+
+/// A queue that takes the room of a pointer while it is not used, as most are most of the time.
+#[derive(Debug)]
+struct Queue<T: 'static>(Option<Box<VecDeque<T>>>);
+
+impl<T> Deref for Queue<T> {
+    type Target = VecDeque<T>;
+
+    fn deref(&self) -> &VecDeque<T> {
+        self.0.as_deref().unwrap_or(const { &VecDeque::new() })
+    }
+}
+
+impl<T> DerefMut for Queue<T> {
+    fn deref_mut(&mut self) -> &mut VecDeque<T> {
+        self.0.get_or_insert_default()
+    }
+}
 
 /// A segment on the scoreboard.
 #[derive(Clone, Copy, Debug)]
@@ -50,11 +68,11 @@ struct Rack {
 #[derive(Debug)]
 pub(crate) struct Flight {
     /// INVARIANT: by offset, without holes.
-    segments: VecDeque<Sent>,
+    segments: Queue<Sent>,
     /// When was what sent: in the order of time. Entries whose segment was sent again or has arrived are stale.
-    order: VecDeque<(u64, Moment)>,
+    order: Queue<(u64, Moment)>,
     /// What is to be sent again, in the order it was found lost. Entries whose segment arrived after all are stale.
-    lost: VecDeque<u64>,
+    lost: Queue<u64>,
     sacked: Ranges,
     in_flight: u64,
     rack: Rack,
@@ -89,9 +107,9 @@ type Sample = Option<Sent>;
 impl Flight {
     pub(crate) const fn new(now: Moment) -> Self {
         Self {
-            segments: VecDeque::new(),
-            order: VecDeque::new(),
-            lost: VecDeque::new(),
+            segments: Queue(None),
+            order: Queue(None),
+            lost: Queue(None),
             sacked: Ranges::new(),
             in_flight: 0,
             rack: Rack { sent_at: Moment::from_micros(0), end: 0, rtt: Duration::ZERO },
@@ -139,7 +157,8 @@ impl Flight {
             (self.delivered_at, self.first_sent_at) = (now, now);
         }
         self.in_flight += u64::from(len);
-        self.segments.push_back(self.stamp(start, len, false, now));
+        let sent = self.stamp(start, len, false, now);
+        self.segments.push_back(sent);
         self.order.push_back((start, now));
     }
 
@@ -243,7 +262,7 @@ impl Flight {
             }
         }
         if self.segments.is_empty() {
-            (self.order, self.lost, self.segments) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+            (self.order, self.lost, self.segments) = (Queue(None), Queue(None), Queue(None));
         }
         outcome
     }
@@ -430,7 +449,7 @@ impl Flight {
         self.lost.clear();
         self.order.clear();
         let mut lost = 0;
-        for sent in &mut self.segments {
+        for sent in self.segments.iter_mut() {
             if sent.status == Status::UnderWay || (forget && sent.status == Status::Sacked) {
                 lost += u64::from(sent.len);
                 sent.status = Status::Lost;
@@ -445,14 +464,15 @@ impl Flight {
 
     /// Nothing was lost after all: what was not sent again is under way as before.
     pub(crate) fn find_again(&mut self) {
-        self.lost.clear();
+        self.lost = Queue(None);
         for sent in self.segments.iter_mut().filter(|sent| sent.status == Status::Lost) {
             sent.status = Status::UnderWay;
             self.in_flight += u64::from(sent.len);
         }
         let under_way = self.segments.iter().filter(|sent| sent.status == Status::UnderWay);
-        self.order = under_way.map(|sent| (sent.start, sent.sent_at)).collect();
-        self.order.make_contiguous().sort_by_key(|&(start, sent_at)| (sent_at, start));
+        let mut order: VecDeque<_> = under_way.map(|sent| (sent.start, sent.sent_at)).collect();
+        order.make_contiguous().sort_by_key(|&(start, sent_at)| (sent_at, start));
+        self.order = Queue(Some(Box::new(order)));
     }
 
     #[cfg(test)]

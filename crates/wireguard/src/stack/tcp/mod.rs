@@ -148,6 +148,8 @@ impl Tcp {
         let mut tcp = Self {
             local,
             remote,
+            receiver: Receiver::new(settings.receive_limit, now),
+            congestion: Congestion::new(settings.algorithm, 1, now),
             settings,
             state: State::SynSent,
             error: None,
@@ -171,17 +173,15 @@ impl Tcp {
             recovery: Recovery::Open,
             undo: None,
             tail: None,
-            congestion: Congestion::new(settings.algorithm, 1, now),
             window_limited: false,
             rtt: Rtt::default(),
-            receiver: Receiver::new(settings.receive_limit, now),
             path_mtu,
             proven_mtu: 0,
             timers: Timers::new(now),
             orphaned: false,
             reset: None,
         };
-        tcp.congestion = Congestion::new(settings.algorithm, tcp.mss(), now);
+        tcp.congestion = Congestion::new(tcp.settings.algorithm, tcp.mss(), now);
         tcp
     }
 

@@ -1,7 +1,5 @@
 //! States, settings and what goes wrong.
 
-use std::time::Duration;
-
 use thiserror::Error;
 
 use super::congestion::Algorithm;
@@ -65,8 +63,8 @@ pub struct Settings {
     pub algorithm: Algorithm,
     /// Whether to find out about a peer that went away silently.
     pub keep_alive: Option<KeepAlive>,
-    /// How long to wait for an answer before giving up (RFC 9293 §3.8.3, R2: at least 100 s).
-    pub patience: Duration,
+    /// How long to wait for an answer before giving up, in seconds (RFC 9293 §3.8.3, R2: at least 100).
+    pub patience: u16,
 }
 
 impl Default for Settings {
@@ -77,7 +75,7 @@ impl Default for Settings {
             send_limit: 4 << 20,
             algorithm: Algorithm::default(),
             keep_alive: None,
-            patience: Duration::from_secs(180),
+            patience: 180,
         }
     }
 }
@@ -85,10 +83,10 @@ impl Default for Settings {
 /// Keep-alive probes (RFC 9293 §3.8.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
-    /// Silence before the first.
-    pub idle: Duration,
-    /// Between probes.
-    pub interval: Duration,
+    /// Silence before the first, in seconds.
+    pub idle: u16,
+    /// Between probes, in seconds.
+    pub interval: u16,
     /// Unanswered ones before giving up.
     pub count: u8,
 }

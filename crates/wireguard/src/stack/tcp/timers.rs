@@ -75,8 +75,8 @@ impl Timers {
     }
 }
 
-/// How long to wait for an answer to a SYN, or when nobody reads or writes any more.
-const IMPATIENCE: Duration = Duration::from_secs(120);
+/// How long to wait for an answer, in seconds, to a SYN, or when nobody reads or writes any more.
+const IMPATIENCE: u16 = 120;
 
 /// Packets that nearly every path carries, for when larger ones vanish and nobody says so (RFC 4821 §7.2, RFC 8899 §3).
 const SAFE_MTUS: [u16; 3] = [1280, 1024, 576];
@@ -158,7 +158,7 @@ impl Tcp {
         // RFC 9293 §3.8.3: a SYN may wait for three minutes, but nobody who wants to connect does; Linux' two.
         let impatient = self.orphaned || !self.settled();
         let patience = if impatient { self.settings.patience.min(IMPATIENCE) } else { self.settings.patience };
-        let late = now.since(since) >= patience;
+        let late = now.since(since) >= Duration::from_secs(patience.into());
         if late {
             self.close(Some(Error::TimedOut));
         }
@@ -189,7 +189,10 @@ impl Tcp {
         let keep = self.settings.keep_alive?;
         let idle = self.settled() && self.flight.is_empty() && self.timers.persist.is_none();
         let open = !matches!(self.state, State::Closed | State::TimeWait);
-        (idle && open).then(|| self.timers.heard + keep.idle + keep.interval * u32::from(self.timers.probes))
+        (idle && open).then(|| {
+            let seconds = u32::from(keep.idle) + u32::from(keep.interval) * u32::from(self.timers.probes);
+            self.timers.heard + Duration::from_secs(seconds.into())
+        })
     }
 
     fn keep_alive(&mut self, now: Moment) {

@@ -19,7 +19,7 @@ pub(crate) struct Bbr {
     least_rtt: Option<(Duration, Moment)>,
     /// When the queue was last drained to see the least round trip.
     probed_rtt: Moment,
-    rounds: u64,
+    rounds: u32,
     loss: Loss,
     /// Under a timeout or the first round of a recovery: no more than this.
     bound: Option<u64>,
@@ -36,7 +36,7 @@ enum Phase {
     /// Cruises, and now and then asks for more: where in the cycle, and since when.
     Probe { step: u8, since: Moment },
     /// Has little under way, to see the least round trip.
-    Rtt { until: Option<Moment>, round: u64 },
+    Rtt { until: Option<Moment>, round: u32 },
 }
 
 /// Loss in this round.
@@ -66,18 +66,18 @@ impl Loss {
 /// The highest value of the last rounds: the three best candidates, each newer than the one before.
 #[derive(Clone, Copy, Debug, Default)]
 struct Highest {
-    best: [(u64, u64); 3],
+    best: [(u64, u32); 3],
 }
 
 impl Highest {
     /// Rounds that a value counts.
-    const ROUNDS: u64 = 10;
+    const ROUNDS: u32 = 10;
 
     fn get(&self) -> u64 {
         self.best[0].0
     }
 
-    fn update(&mut self, round: u64, value: u64) {
+    fn update(&mut self, round: u32, value: u64) {
         let new = (value, round);
         let [first, second, third] = &mut self.best;
         if value >= first.0 || round.saturating_sub(third.1) > Self::ROUNDS {

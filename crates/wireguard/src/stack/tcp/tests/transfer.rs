@@ -80,7 +80,7 @@ fn any_link() {
             algorithm,
             receive_limit: random.random_range(4096..1 << 20),
             send_limit: random.random_range(4096..1 << 20),
-            patience: Duration::from_secs(1000),
+            patience: 1000,
             mtu: random.random_range(576..1500),
             ..Settings::default()
         };
