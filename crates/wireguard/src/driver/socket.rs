@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll, ready};
 
 use adit_net::SocketOptions;
-use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState, is_msg_size_err};
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
 use socket2::SockRef;
 use tokio::io::Interest;
@@ -57,6 +57,8 @@ pub(super) struct Socket {
     state: UdpSocketState,
     /// How much of the train that is due has been sent, when it goes piece by piece.
     sent: usize,
+    /// Datagrams of this length and more do not fit the path in one piece; the kernel takes no trains of such.
+    too_long: usize,
 }
 
 impl Socket {
@@ -73,7 +75,7 @@ impl Socket {
         // Less is slower, and no reason to fail.
         let _ = socket.set_recv_buffer_size(KERNEL_BUFFER);
         let _ = socket.set_send_buffer_size(KERNEL_BUFFER);
-        Ok(Self { io, state, sent: 0 })
+        Ok(Self { io, state, sent: 0, too_long: usize::MAX })
     }
 
     /// Receives up to [`TRAINS`] trains and returns how many.
@@ -95,7 +97,7 @@ impl Socket {
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, train: &Train) -> Poll<io::Result<()>> {
         while let Some(rest) = train.bytes.get(self.sent..).filter(|rest| !rest.is_empty()) {
             ready!(self.io.poll_send_ready(cx))?;
-            let together = self.state.max_gso_segments().max(1);
+            let together = if train.stride < self.too_long { self.state.max_gso_segments().max(1) } else { 1 };
             let (now, _) = rest.split_at(rest.len().min(together.saturating_mul(train.stride)));
             let transmit = Transmit {
                 destination: train.to,
@@ -109,6 +111,8 @@ impl Socket {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // The device cannot cut trains: from now on they go piece by piece.
                 Err(_) if self.state.max_gso_segments() < together => {}
+                Err(error) if is_msg_size_err(&error) && now.len() > train.stride => self.too_long = train.stride,
+                Err(error) if is_msg_size_err(&error) => self.sent += now.len(),
                 Err(error) => {
                     self.sent = 0;
                     return Poll::Ready(Err(error));

@@ -59,6 +59,10 @@ impl Sockets {
 
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, now: Moment, train: &Train) -> Poll<()> {
         let slot = if train.to.is_ipv4() { &mut self.v4 } else { &mut self.v6 };
+        if slot.socket.is_none() {
+            // Nobody waits yet for what a new socket receives.
+            cx.waker().wake_by_ref();
+        }
         let Some(socket) = slot.opened(&self.options, train.to, now) else { return Poll::Ready(()) };
         match ready!(socket.poll_send(cx, train)) {
             Ok(()) => slot.sent(train.to),
