@@ -41,7 +41,8 @@ pub trait Resolve: Send + Sync + 'static {
 ///
 /// A tunnel is given one of these and hands itself over: its names are then asked inside the tunnel, and nowhere else.
 pub trait Through: Send + Sync + fmt::Debug {
-    /// A resolver whose every packet leaves by `dialer`.
+    /// A resolver whose every packet leaves by `dialer`, which it holds: a way out that keeps the resolver must give it
+    /// a handle that does not keep the way out alive.
     ///
     /// What it learned (cached answers, open connections) belongs to the returned resolver and ends with it.
     fn over(&self, dialer: Arc<dyn Dialer>) -> Arc<dyn Resolve>;

@@ -93,3 +93,22 @@ fn errors_say_what_and_where() {
         assert!(!error.to_string().contains("word"), "{error}");
     }
 }
+
+#[test]
+fn no_text_panics_and_every_place_is_within_it() {
+    let whole = "https://ü:p@[2001:db8::1]:443/ä?q#vía&ecs=1.2.3.4/24&disable-qtype-65=true&name-cert-verify=a.example";
+    let characters: Vec<char> = whole.chars().collect();
+    for at in 0..=characters.len() {
+        for change in ["", ":", "/", "@", "[", "]", "#", "=", "&", "ß", "\0", " "] {
+            for cut in [0, 1, 5] {
+                let (head, tail) = characters.split_at(at);
+                let tail = tail.iter().skip(cut).collect::<String>();
+                let text = head.iter().copied().chain(change.chars()).chain(tail.chars()).collect::<String>();
+                if let Err(error) = Nameserver::parse(&text) {
+                    assert!(text.get(error.at.clone()).is_some(), "{text}: {error:?}");
+                }
+                let _ = Nameserver::parse(&head.iter().collect::<String>());
+            }
+        }
+    }
+}

@@ -63,6 +63,8 @@ async fn forged_answers_are_passed_over() {
         let forged = address(query, 66);
         let mut other_id = forged.clone();
         other_id.metadata.id = query.metadata.id.wrapping_add(1);
+        let mut other_id_and_cut = other_id.clone();
+        other_id_and_cut.metadata.truncation = true;
         let mut other_name = forged.clone();
         other_name.queries[0].set_name(crate::script::name("other.example"));
         let mut other_kind = forged.clone();
@@ -74,6 +76,7 @@ async fn forged_answers_are_passed_over() {
             Act::Forge("10.0.0.2:53".parse().unwrap(), forged.clone()),
             Act::Forge("10.0.0.1:54".parse().unwrap(), forged.clone()),
             Act::Raw(other_id.to_vec().unwrap()),
+            Act::Raw(other_id_and_cut.to_vec().unwrap()),
             Act::Raw(other_name.to_vec().unwrap()),
             Act::Raw(other_kind.to_vec().unwrap()),
             Act::Raw(no_question.to_vec().unwrap()),

@@ -58,7 +58,12 @@ async fn a_fixed_answer_wins_and_is_not_remembered() {
     let world = World::default();
     world.udp(ONE, |query, _| say(address(query, 1)));
     let question = Question::of(&"www.example".parse().unwrap(), RecordType::A);
-    for (text, code) in [("rcode://refused", ResponseCode::Refused), ("rcode://success", ResponseCode::NoError)] {
+    let codes = [
+        ("rcode://refused", ResponseCode::Refused),
+        ("rcode://success", ResponseCode::NoError),
+        ("rcode://server_failure", ResponseCode::ServFail),
+    ];
+    for (text, code) in codes {
         let resolver = world.resolver(&["10.0.0.1", text], Options::default());
         let first = resolver.ask(&question).await.unwrap();
         let second = resolver.ask(&question).await.unwrap();
