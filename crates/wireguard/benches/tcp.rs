@@ -38,7 +38,7 @@ fn sender(kind: Sender) -> Box<dyn End> {
 
 /// Mbit/s from a sender to a receiver over so many seconds, and how much was sent for each byte that arrived.
 fn goodput(ends: [Box<dyn End>; 2], path: Path, seed: u64) -> (f64, f64) {
-    let seconds = 20;
+    let seconds = if std::env::args().any(|argument| argument == "--bench") { 20 } else { 5 };
     let apps = [App { to_send: u64::MAX / 2, ..App::default() }, App::default()];
     let back = Path { loss: 0.0, ..path };
     let mut world = World::new(ends, [path, back], apps, seed);

@@ -11,6 +11,7 @@ use super::ranges::Ranges;
 
 /// A queue that takes the room of a pointer while it is not used, as most are most of the time.
 #[derive(Debug)]
+#[expect(clippy::box_collection, reason = "a pointer is a quarter of an empty queue")]
 struct Queue<T: 'static>(Option<Box<VecDeque<T>>>);
 
 impl<T> Deref for Queue<T> {

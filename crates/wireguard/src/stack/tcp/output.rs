@@ -359,8 +359,8 @@ impl Tcp {
 
     /// Asks about a closed window if that is all that keeps us from sending.
     fn watch_window(&mut self, now: Moment) {
-        if self.flight.in_flight() < self.window() && self.flight.next_lost().is_none() && self.new_len(false) == 0 {
-            // The application or the other end's window is what holds us back, not the path.
+        if self.flight.in_flight() < self.window() && self.next >= self.send_end() {
+            // The application is what holds us back, not the path.
             self.flight.mark_app_limited();
         }
         let stuck = self.flight.is_empty() && self.next < self.data.end() && self.new_len(false) == 0;

@@ -175,14 +175,15 @@ impl Bbr {
         match &mut self.phase {
             Phase::Startup { full, still } if ack.round => {
                 let bandwidth = self.bandwidth.get();
-                if bandwidth >= *full * 5 / 4 {
+                let grew = bandwidth >= *full * 5 / 4;
+                if grew {
                     (*full, *still) = (bandwidth, 0);
                 } else if !app_limited {
                     *still += 1;
                 }
                 // Full when three rounds brought less than a quarter more, or when the queue overflows: much is lost
                 // in a round that did not bring much more.
-                if *still >= 3 || (lossy == Some(true) && *still >= 1) {
+                if *still >= 3 || (lossy == Some(true) && !grew) {
                     self.phase = Phase::Drain;
                 }
             }

@@ -17,9 +17,10 @@ pub enum Algorithm {
     Cubic,
     /// Models the path by its bandwidth and its shortest round trip, and takes loss for congestion only above 2 %.
     ///
-    /// The default, because tunnels run over long paths that lose packets for other reasons than congestion: in the
-    /// simulation of `benches/tcp.rs` (100 Mbit/s, 50 ms) it keeps most of the bandwidth at 1 % loss, where CUBIC
-    /// keeps a tenth. What it has under way is bounded by two bandwidth-delay products, so that it does not starve others.
+    /// The default, because tunnels run over long paths that lose packets for other reasons than congestion. In the
+    /// simulation of `benches/tcp.rs` (100 Mbit/s, 50 ms) it sends 93 Mbit/s at 0.1 % random loss, 90 at 1 % and 69 at
+    /// 3 %; CUBIC 14, 3 and 2. Without loss they are equal. It does not starve others: what it has under way is bounded by
+    /// two bandwidth-delay products, and by one while more is lost than it tolerates.
     #[default]
     Bbr,
 }
