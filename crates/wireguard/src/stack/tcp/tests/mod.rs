@@ -1,6 +1,7 @@
 //! What the endpoint does in simulated time.
 
 mod cases;
+mod lab;
 #[expect(dead_code, unreachable_pub, reason = "the benchmark uses it, too")]
 mod sim;
 mod transfer;

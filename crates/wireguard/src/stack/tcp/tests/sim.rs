@@ -277,7 +277,9 @@ struct Line {
     under_way: BTreeMap<(Moment, u64), Vec<u8>>,
     count: u64,
     free_at: Moment,
+    /// So many more, if they come soon.
     dropping: u32,
+    dropped_at: Moment,
 }
 
 impl Line {
@@ -296,12 +298,12 @@ impl Line {
             departs = begins + Duration::from_micros(packet.len() as u64 * 1_000_000 / path.rate);
             self.free_at = departs;
         }
-        if self.dropping > 0 {
+        if self.dropping > 0 && now.since(self.dropped_at) < Duration::from_secs(1) {
             self.dropping -= 1;
             return;
         }
         if path.loss > 0.0 && random.random_bool(path.loss / f64::from(path.burst)) {
-            self.dropping = path.burst - 1;
+            (self.dropping, self.dropped_at) = (path.burst - 1, now);
             return;
         }
         let late = path.reorder > 0.0 && random.random_bool(path.reorder);
@@ -353,7 +355,14 @@ const TABLE: usize = 1 << 16;
 
 impl World {
     pub fn new(ends: [Box<dyn End>; 2], paths: [Path; 2], apps: [App; 2], seed: u64) -> Self {
-        let line = |path| Line { path, under_way: BTreeMap::new(), count: 0, free_at: Moment::default(), dropping: 0 };
+        let line = |path| Line {
+            path,
+            under_way: BTreeMap::new(),
+            count: 0,
+            free_at: Moment::default(),
+            dropping: 0,
+            dropped_at: Moment::default(),
+        };
         let table = |salt| (0..2 * TABLE as u64).map(|at| byte(at % TABLE as u64, salt)).collect();
         Self {
             now: Moment::default(),
