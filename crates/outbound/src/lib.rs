@@ -48,6 +48,7 @@ mod carrier;
 mod connector;
 mod direct;
 mod group;
+mod names;
 mod race;
 mod reject;
 mod server;

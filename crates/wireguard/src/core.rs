@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 
-use rand::{CryptoRng, RngCore};
+use rand::CryptoRng;
 
 use crate::stack::{ConnectError, Egress, NoPort, Stack, TcpFlow, UdpFlow};
 use crate::{Clock, Device, Moment, Options, Outbox, PeerId};
@@ -21,7 +21,7 @@ impl Core {
     /// A tunnel that knows its peers, but not where they are. `random` makes keys, ports and sequence numbers, so it has
     /// to be a good source; tests bring a seeded one.
     #[must_use]
-    pub fn new(options: &Options, mut random: impl RngCore + CryptoRng + Send + 'static) -> Self {
+    pub fn new(options: &Options, mut random: impl CryptoRng + Send + 'static) -> Self {
         let mut seed = [0; 32];
         random.fill_bytes(&mut seed);
         let stack = Stack::new(options.addresses, options.mtu, seed);

@@ -34,7 +34,7 @@ pub mod testing;
 
 pub use self::core::Core;
 pub use device::{Device, NoPeer, PeerId};
-pub use driver::{Locate, Outer, PeerStatus, Tunnel, TunnelStream, Way};
+pub use driver::{Locate, Outer, PeerStatus, Tunnel, TunnelSocket, TunnelStream, Way};
 pub use key::{KeyError, PresharedKey, PrivateKey, PublicKey};
 pub use moment::{Clock, Moment};
 pub use options::Options;

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::task::{Context, Poll};
 
-use adit_net::{BoxFuture, BoxStream, Datagrams, Dial, DialError, Dialer, Tag, Target};
-use adit_wireguard::Tunnel;
+use adit_net::{BoxFuture, BoxStream, Datagrams, Dial, DialError, Dialer, SendDatagram, Tag, Target};
 use adit_wireguard::options::Addresses;
+use adit_wireguard::{Tunnel, TunnelSocket};
 
 use crate::connector::forbidden;
 use crate::race::{PACE, interleave, race};
@@ -63,9 +64,9 @@ impl Inside {
     }
 
     /// Opens a packet socket, once the peer for the first of `addresses` is there.
-    pub(super) async fn open(&self, addresses: Vec<SocketAddr>) -> Result<Datagrams, DialError> {
-        let Some(first) = addresses.first() else { return Err(DialError::Unresolved("nothing".into())) };
-        self.tunnel.datagrams(*first).await.map_err(|error| self.blame(error))
+    pub(super) async fn socket(&self, addresses: &[SocketAddr]) -> Result<TunnelSocket, DialError> {
+        let Some(first) = addresses.first() else { return Err(DialError::Unresolved("no address".into())) };
+        self.tunnel.socket(*first).await.map_err(|error| self.blame(error))
     }
 
     /// Says which proxy it was.
@@ -87,7 +88,22 @@ impl Dialer for Inside {
     }
 
     fn datagrams<'a>(&'a self, dial: Dial<'a>) -> BoxFuture<'a, Result<Datagrams, DialError>> {
-        Box::pin(async move { self.open(self.address(dial.target)?).await })
+        Box::pin(async move {
+            let socket = self.socket(&self.address(dial.target)?).await?;
+            Ok(Datagrams { recv: Box::new(socket.clone()), send: Box::new(Addressed(socket)) })
+        })
+    }
+}
+
+/// The sending half for a resolver, which knows the addresses of its servers.
+struct Addressed(TunnelSocket);
+
+impl SendDatagram for Addressed {
+    fn poll_send(&mut self, cx: &mut Context<'_>, payload: &[u8], to: &Target) -> Poll<io::Result<()>> {
+        match to.socket_addr() {
+            Some(to) => self.0.poll_send(cx, payload, to).map(Ok),
+            None => Poll::Ready(Ok(())),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Nothing here has another way out: without the peer, dials fail (faults F-G15).
 
+mod datagrams;
 mod inside;
 mod locate;
 
@@ -17,7 +18,8 @@ use crate::carrier::Via;
 use crate::connector::Connector;
 use crate::options;
 
-/// A way out through a WireGuard tunnel.
+/// A way out through a WireGuard tunnel. Clones are the same tunnel.
+#[derive(Clone)]
 pub(crate) struct WireGuard {
     inside: Inside,
     resolver: Arc<dyn Resolve>,
@@ -52,28 +54,22 @@ impl WireGuard {
     async fn addresses(&self, target: &Target, known: Option<IpAddr>) -> Result<Vec<SocketAddr>, DialError> {
         let known = known.filter(|ip| !self.remote_dns && self.inside.has_family_of(*ip));
         let found = match (&target.host, known) {
-            (Host::Ip(ip), _) => vec![*ip],
-            (Host::Domain(_), Some(ip)) => vec![ip],
+            (Host::Ip(ip), _) => Ok(vec![*ip]),
+            (Host::Domain(_), Some(ip)) => Ok(vec![ip]),
             (Host::Domain(name), None) => {
-                self.resolver.resolve(name).await.map_err(|error| DialError::Unresolved(format!("{name}: {error}")))?
+                self.resolver.resolve(name).await.map_err(|error| DialError::Unresolved(format!("{name}: {error}")))
             }
         };
-        self.inside.reachable(target, found)
+        found.and_then(|found| self.inside.reachable(target, found)).map_err(|error| self.inside.blame(error))
     }
 }
 
 impl Dialer for WireGuard {
     fn connect<'a>(&'a self, dial: Dial<'a>) -> BoxFuture<'a, Result<BoxStream, DialError>> {
-        Box::pin(async move {
-            let addresses = self.addresses(dial.target, dial.known).await.map_err(|error| self.inside.blame(error))?;
-            self.inside.connect_any(addresses).await
-        })
+        Box::pin(async move { self.inside.connect_any(self.addresses(dial.target, dial.known).await?).await })
     }
 
     fn datagrams<'a>(&'a self, dial: Dial<'a>) -> BoxFuture<'a, Result<Datagrams, DialError>> {
-        Box::pin(async move {
-            let addresses = self.addresses(dial.target, dial.known).await.map_err(|error| self.inside.blame(error))?;
-            self.inside.open(addresses).await
-        })
+        Box::pin(datagrams::open(self, dial.target, dial.known))
     }
 }

@@ -21,4 +21,4 @@ mod via;
 
 pub use endpoints::Locate;
 pub use report::PeerStatus;
-pub use tunnel::{Outer, Tunnel, TunnelStream, Way};
+pub use tunnel::{Outer, Tunnel, TunnelSocket, TunnelStream, Way};

@@ -10,6 +10,7 @@ use super::via::Via;
 use crate::{Moment, Outbox};
 
 /// The way from here to the peers.
+#[expect(clippy::large_enum_variant, reason = "there is one to a tunnel")]
 pub(super) enum Path {
     Sockets(Sockets),
     Via(Via),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use adit_net::DialError;
+use rustix::io::Errno;
 
 use super::run::Driver;
 use crate::peer::Link;
@@ -84,6 +85,14 @@ impl Driver {
     pub(super) fn name(&self, peer: PeerId) -> String {
         let key = self.keys.get(peer.0).map(PublicKey::to_string).unwrap_or_default();
         format!("WireGuard peer {}…", key.get(..8).unwrap_or_default())
+    }
+}
+
+/// Why there is no way from here to `place`. A kernel without the family says so in ways of its own (faults F-G16).
+pub(super) fn no_way(error: io::Error, place: &str) -> DialError {
+    match Errno::from_io_error(&error) {
+        Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT | Errno::NETDOWN) => DialError::Unreachable(place.to_owned()),
+        _ => DialError::from_connect(error, place),
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::clock;
 use super::endpoints::{Endpoints, failing_for};
 use super::path::Path;
-use super::report::{PeerStatus, no_port, refusal};
+use super::report::{PeerStatus, no_port, no_way, refusal};
 use super::socket::Received;
 use super::timer::Timer;
 use crate::core::Core;
@@ -221,7 +221,7 @@ impl Driver {
             }
         }
         let Some((address, error)) = failed else { return Ok(()) };
-        Err(DialError::from_connect(error, format_args!("{} at {address}", self.name(peer))))
+        Err(no_way(error, &format!("{} at {address}", self.name(peer))))
     }
 
     fn take_look_ups(&mut self, cx: &mut Context<'_>, clock: Clock) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use adit_net::{Datagrams, DialError, Dialer, RecvDatagram, SendDatagram, SocketOptions, Stream, Target, Task};
+use adit_net::{DialError, Dialer, RecvDatagram, SocketOptions, Stream, Target, Task};
 use parking_lot::Mutex;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -117,18 +117,16 @@ impl Tunnel {
         .await
     }
 
-    /// Opens a packet socket that can send to any address and receive from any (full cone), when the peer for `first`
-    /// has answered. Datagrams to names are lost: nobody here can look them up.
+    /// Opens a packet socket, when the peer for `first` has answered.
     ///
     /// # Errors
     /// As [`Tunnel::connect`], as far as it concerns the peer.
     ///
     /// # Cancel safety
     /// Dropping the future closes the socket.
-    pub async fn datagrams(&self, first: SocketAddr) -> Result<Datagrams, DialError> {
+    pub async fn socket(&self, first: SocketAddr) -> Result<TunnelSocket, DialError> {
         let flow = self.in_time(first, self.wish(|reply| Wish::Bind { to: first, reply })).await?;
-        let half = Half { flow: Arc::new(flow), _tunnel: self.clone() };
-        Ok(Datagrams { recv: Box::new(half.clone()), send: Box::new(half) })
+        Ok(TunnelSocket { flow: Arc::new(flow), _tunnel: self.clone() })
     }
 
     /// How things stand with the peers; nothing before the first dial.
@@ -224,15 +222,29 @@ impl Stream for TunnelStream {
     }
 }
 
-/// Half of a packet socket.
-#[derive(Clone)]
-struct Half {
+/// A packet socket of a tunnel: one local port for any destination and any sender (full cone). Clones are the same socket.
+#[derive(Clone, Debug)]
+pub struct TunnelSocket {
     flow: Arc<UdpFlow>,
     /// The tunnel lives as long as this.
     _tunnel: Tunnel,
 }
 
-impl RecvDatagram for Half {
+impl TunnelSocket {
+    /// Sends a datagram. `Pending` while too many wait already; one task at a time may wait. What cannot be sent is lost, as
+    /// it might be anywhere on the way.
+    pub fn poll_send(&self, cx: &mut Context<'_>, payload: &[u8], to: SocketAddr) -> Poll<()> {
+        self.flow.poll_send(cx, payload, to).map(|_| ())
+    }
+
+    /// Sends a datagram, or loses it if too many wait already.
+    pub fn send_or_lose(&self, payload: &[u8], to: SocketAddr) {
+        // See above.
+        let _ = self.flow.try_send(payload, to);
+    }
+}
+
+impl RecvDatagram for TunnelSocket {
     fn poll_recv(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Target>> {
         loop {
             match self.flow.poll_recv(cx, buf) {
@@ -240,16 +252,6 @@ impl RecvDatagram for Half {
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 outcome => return outcome.map_ok(Target::from),
             }
-        }
-    }
-}
-
-impl SendDatagram for Half {
-    fn poll_send(&mut self, cx: &mut Context<'_>, payload: &[u8], to: &Target) -> Poll<io::Result<()>> {
-        match to.socket_addr() {
-            // What cannot be sent is lost, as it might be anywhere on the way.
-            Some(to) => self.flow.poll_send(cx, payload, to).map(|_| Ok(())),
-            None => Poll::Ready(Ok(())),
         }
     }
 }

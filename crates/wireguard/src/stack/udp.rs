@@ -67,6 +67,21 @@ impl UdpFlow {
     /// # Errors
     /// `InvalidInput` for a longer one, `NetworkUnreachable` if the tunnel has no address of the family of `to`.
     pub fn poll_send(&self, cx: &mut Context<'_>, payload: &[u8], to: SocketAddr) -> Poll<io::Result<()>> {
+        self.give(Some(cx), payload, to)
+    }
+
+    /// The same for whoever does not wait: the datagram is lost when it would have to.
+    ///
+    /// # Errors
+    /// As [`UdpFlow::poll_send`].
+    pub fn try_send(&self, payload: &[u8], to: SocketAddr) -> io::Result<()> {
+        match self.give(None, payload, to) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    fn give(&self, cx: Option<&mut Context<'_>>, payload: &[u8], to: SocketAddr) -> Poll<io::Result<()>> {
         if payload.len() > MAX_PAYLOAD {
             return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()));
         }
@@ -75,7 +90,9 @@ impl UdpFlow {
         }
         let mut state = self.0.state.lock();
         if !state.sending.push(to, payload) {
-            register(&mut state.writer, cx);
+            if let Some(cx) = cx {
+                register(&mut state.writer, cx);
+            }
             return Poll::Pending;
         }
         state.remember(to);
