@@ -13,7 +13,7 @@
 mod chunks;
 pub(crate) mod congestion;
 #[expect(dead_code, reason = "the stack has another engine")]
-mod engine;
+pub(crate) mod engine;
 mod flight;
 mod input;
 mod output;
@@ -50,7 +50,7 @@ pub use state::{Error, KeepAlive, Settings, State, Unreachable};
 /// Takes a packet of a length that the function writes, whole; `false`, without calling it, if there is no room.
 pub type Egress<'a> = dyn FnMut(usize, &mut dyn FnMut(&mut [u8])) -> bool + 'a;
 
-/// What is left unread or undone was asked for.
+/// What there was to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
     /// So many bytes.

@@ -97,11 +97,11 @@ impl Tcp {
             lost += self.count_repeated(advanced, news, segment);
         }
         if lost > 0 {
-            self.enter_recovery(before, now);
+            self.enter_recovery(before);
         }
         if advanced {
             self.undo_if_early(segment);
-            self.leave_recovery(lost, now);
+            self.leave_recovery(lost);
         }
         let in_flight = self.flight.in_flight();
         if let Recovery::Fast { prr: Some(prr), .. } = &mut self.recovery {
@@ -147,15 +147,15 @@ impl Tcp {
             None => self.rtt.recovered(),
         }
         if self.tail.is_some_and(|tail| ack >= tail.end) {
-            self.end_probe(now);
+            self.end_probe();
         }
     }
 
     /// The tail that was probed for is acknowledged (RFC 8985 §7.4). If nobody says that it came twice, the probe has
     /// repaired a loss, which has to count.
-    fn end_probe(&mut self, now: Moment) {
+    fn end_probe(&mut self) {
         if self.tail.take().is_some_and(|tail| tail.repeats) && matches!(self.recovery, Recovery::Open) {
-            self.congestion.on_loss(self.flight.in_flight(), self.mss(), now);
+            self.congestion.on_loss(self.flight.in_flight(), self.mss());
             self.congestion.on_recovered();
         }
     }
@@ -218,12 +218,12 @@ impl Tcp {
     }
 
     /// `before` is what was under way before the loss was known.
-    pub(super) fn enter_recovery(&mut self, before: u64, now: Moment) {
+    pub(super) fn enter_recovery(&mut self, before: u64) {
         if self.in_recovery() {
             return;
         }
         let mss = self.mss();
-        self.congestion.on_loss(before, mss, now);
+        self.congestion.on_loss(before, mss);
         let prr = self.congestion.reduces_to().map(|target| Prr {
             target,
             in_flight: before,
@@ -238,7 +238,7 @@ impl Tcp {
         self.timers.probe = None;
     }
 
-    fn leave_recovery(&mut self, lost: u64, _now: Moment) {
+    fn leave_recovery(&mut self, lost: u64) {
         let (Recovery::Fast { until, .. } | Recovery::Timeout { until }) = self.recovery else { return };
         if self.una >= until && lost == 0 {
             self.recovery = Recovery::Open;
@@ -248,13 +248,13 @@ impl Tcp {
     }
 
     /// Nothing was heard for too long (RFC 6298 §5).
-    pub(super) fn on_retransmission_timeout(&mut self, now: Moment) {
+    pub(super) fn on_retransmission_timeout(&mut self) {
         let first = !matches!(self.recovery, Recovery::Timeout { .. });
         let forget = self.flight.reneged();
         self.flight.lose_all(forget);
         if first {
             self.undo = None;
-            self.congestion.on_timeout(self.mss(), now);
+            self.congestion.on_timeout(self.mss());
         }
         self.recovery = Recovery::Timeout { until: self.next };
         self.tail = None;

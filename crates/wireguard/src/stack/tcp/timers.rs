@@ -100,7 +100,7 @@ impl Tcp {
             self.timers.reorder = None;
             let before = self.flight.in_flight();
             if self.detect(now) > 0 {
-                self.enter_recovery(before, now);
+                self.enter_recovery(before);
             }
         }
         if due(self.retransmission_due()) {
@@ -127,7 +127,7 @@ impl Tcp {
         if self.timers.timeouts == 2 || self.timers.timeouts > 3 {
             self.suspect_black_hole();
         }
-        self.on_retransmission_timeout(now);
+        self.on_retransmission_timeout();
         self.rtt.back_off();
         self.timers.retransmit = now;
     }

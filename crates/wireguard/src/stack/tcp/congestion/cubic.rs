@@ -137,7 +137,7 @@ impl Cubic {
         self.window = self.window.max(self.reno);
     }
 
-    pub(crate) fn on_loss(&mut self, mss: u64, _now: Moment) {
+    pub(crate) fn on_loss(&mut self, mss: u64) {
         self.undo = Some((self.window, self.threshold, self.before));
         // RFC 9438 §4.7, fast convergence: gives way to newcomers.
         self.before = if self.window < self.before { self.window * (1.0 + BETA) / 2.0 } else { self.window };
@@ -146,8 +146,8 @@ impl Cubic {
         self.epoch = None;
     }
 
-    pub(crate) fn on_timeout(&mut self, mss: u64, now: Moment) {
-        self.on_loss(mss, now);
+    pub(crate) fn on_timeout(&mut self, mss: u64) {
+        self.on_loss(mss);
         self.window = mss as f64;
         self.start = SlowStart::NEW;
     }

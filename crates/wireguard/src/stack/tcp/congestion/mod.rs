@@ -84,9 +84,9 @@ impl Congestion {
     }
 
     /// A loss was found, the first in this window of data.
-    pub(crate) fn on_loss(&mut self, in_flight: u64, mss: u64, now: Moment) {
+    pub(crate) fn on_loss(&mut self, in_flight: u64, mss: u64) {
         match self {
-            Self::Cubic(cubic) => cubic.on_loss(mss, now),
+            Self::Cubic(cubic) => cubic.on_loss(mss),
             Self::Bbr(bbr) => bbr.on_loss(in_flight),
         }
     }
@@ -107,9 +107,9 @@ impl Congestion {
     }
 
     /// Nothing was heard for long: everything under way counts as lost.
-    pub(crate) fn on_timeout(&mut self, mss: u64, now: Moment) {
+    pub(crate) fn on_timeout(&mut self, mss: u64) {
         match self {
-            Self::Cubic(cubic) => cubic.on_timeout(mss, now),
+            Self::Cubic(cubic) => cubic.on_timeout(mss),
             Self::Bbr(bbr) => bbr.on_timeout(mss),
         }
     }
