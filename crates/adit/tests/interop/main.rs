@@ -15,3 +15,4 @@ mod reality;
 mod scenes;
 mod splice;
 mod vless;
+mod wireguard;
