@@ -9,12 +9,14 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use smoltcp::wire::TcpPacket;
 use thiserror::Error;
 use tokio::io::ReadBuf;
 
 use super::Touched;
-use super::engine::{Engine, Failure, Phase, Read, Segment, Turn};
+use super::endpoint::{Endpoint, Failure, Phase, Turn};
 use super::ready::Ready;
+use super::tcp::Read;
 use crate::Moment;
 
 /// Why there is no connection.
@@ -98,7 +100,7 @@ impl TcpFlow {
         if let Some(why) = state.refusal {
             return Poll::Ready(Err(why));
         }
-        match state.engine.phase() {
+        match state.endpoint.phase() {
             Phase::Connecting => {
                 register(&mut state.writer, cx);
                 Poll::Pending
@@ -119,7 +121,7 @@ impl TcpFlow {
             return Poll::Ready(Ok(()));
         }
         let mut state = self.0.state.lock();
-        match state.engine.read(buf.initialize_unfilled()) {
+        match state.endpoint.read(buf.initialize_unfilled()) {
             Read::Bytes(n) => {
                 buf.advance(n);
                 let due = state.due();
@@ -152,7 +154,7 @@ impl TcpFlow {
         if state.shut {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let n = state.engine.write(data);
+        let n = state.endpoint.write(data);
         if n == 0 && !data.is_empty() {
             register(&mut state.writer, cx);
             return Poll::Pending;
@@ -171,13 +173,13 @@ impl TcpFlow {
     /// None; a connection that failed needs no end.
     pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.0.state.lock();
-        if state.refusal.is_none() && state.engine.phase() == Phase::Connecting {
+        if state.refusal.is_none() && state.endpoint.phase() == Phase::Connecting {
             register(&mut state.writer, cx);
             return Poll::Pending;
         }
         if !state.shut {
             state.shut = true;
-            state.engine.finish();
+            state.endpoint.finish();
             drop(state);
             self.0.touch();
         }
@@ -186,7 +188,7 @@ impl TcpFlow {
 
     /// Ends both directions at once, with a RST.
     pub fn abort(&self) {
-        self.0.state.lock().engine.abort();
+        self.0.state.lock().endpoint.abort();
         self.0.touch();
     }
 }
@@ -208,7 +210,7 @@ pub(crate) struct Flow {
 }
 
 struct State {
-    engine: Box<dyn Engine>,
+    endpoint: Endpoint,
     /// What an ICMP message said about our SYN.
     refusal: Option<ConnectError>,
     shut: bool,
@@ -243,9 +245,9 @@ pub(crate) struct Visit {
 }
 
 impl Flow {
-    pub(crate) fn new(key: FlowKey, engine: Box<dyn Engine>, ready: Arc<Ready>, now: Moment) -> Self {
+    pub(crate) fn new(key: FlowKey, endpoint: Endpoint, ready: Arc<Ready>, now: Moment) -> Self {
         let state = State {
-            engine,
+            endpoint,
             refusal: None,
             shut: false,
             user: User::Here,
@@ -269,13 +271,13 @@ impl Flow {
         !self.scheduled.swap(true, Ordering::AcqRel)
     }
 
-    pub(crate) fn receive(&self, segment: &Segment<'_>, now: Moment) {
+    pub(crate) fn receive(&self, segment: &TcpPacket<&[u8]>, now: Moment) {
         let mut state = self.state.lock();
         state.now = now;
-        state.engine.receive(segment, now);
-        if state.user != User::Here && state.engine.unread() {
+        state.endpoint.receive(segment, now);
+        if state.user != User::Here && state.endpoint.unread() {
             // RFC 1122 §4.2.2.13: nobody will read it, and the sender should know.
-            state.engine.abort();
+            state.endpoint.abort();
         }
     }
 
@@ -284,7 +286,7 @@ impl Flow {
         self.scheduled.store(false, Ordering::Release);
         let mut state = self.state.lock();
         state.now = turn.now;
-        let again = state.engine.transmit(turn);
+        let again = state.endpoint.transmit(turn);
         let over = state.is_over(turn.now);
         let armed = state.armed;
         if !over && !again {
@@ -315,7 +317,7 @@ impl Flow {
     pub(crate) fn unreachable(&self, sequence: u32, why: ConnectError) -> bool {
         let mut state = self.state.lock();
         // RFC 5927 §4.1: what is not in flight was not quoted from us. RFC 5461: an established connection goes on.
-        if state.engine.phase() != Phase::Connecting || !state.engine.in_flight(sequence) {
+        if state.endpoint.phase() != Phase::Connecting || !state.endpoint.in_flight(sequence) {
             return false;
         }
         state.refusal = Some(why);
@@ -324,8 +326,8 @@ impl Flow {
 
     pub(crate) fn too_big(&self, sequence: u32, mtu: usize) {
         let mut state = self.state.lock();
-        if state.engine.in_flight(sequence) {
-            state.engine.lower_mtu(mtu);
+        if state.endpoint.in_flight(sequence) {
+            state.endpoint.lower_mtu(mtu);
         }
     }
 }
@@ -333,14 +335,14 @@ impl Flow {
 impl State {
     fn due(&mut self) -> bool {
         let now = self.now;
-        self.engine.deadline().is_some_and(|at| at <= now)
+        self.endpoint.deadline().is_some_and(|at| at <= now)
     }
 
     fn broken(&self) -> Option<io::Error> {
         if let Some(why) = self.refusal {
             return Some(why.into());
         }
-        match self.engine.phase() {
+        match self.endpoint.phase() {
             Phase::Failed(Failure::Reset) => Some(io::ErrorKind::ConnectionReset.into()),
             Phase::Failed(Failure::TimedOut) => Some(io::ErrorKind::TimedOut.into()),
             Phase::Failed(Failure::Aborted) => Some(io::ErrorKind::ConnectionAborted.into()),
@@ -351,20 +353,20 @@ impl State {
     fn abandon(&mut self) {
         self.user = User::Gone;
         (self.reader, self.writer) = (None, None);
-        if self.engine.unread() {
-            self.engine.abort();
+        if self.endpoint.unread() {
+            self.endpoint.abort();
         } else if !self.shut {
-            self.engine.finish();
+            self.endpoint.finish();
         }
-        self.engine.orphan();
+        self.endpoint.orphan();
     }
 
     /// Takes the wakers of those who would get something now.
     fn wakers(&mut self) -> (Option<Waker>, Option<Waker>) {
-        let phase = self.engine.phase();
+        let phase = self.endpoint.phase();
         let failed = self.refusal.is_some() || matches!(phase, Phase::Failed(_));
-        let reader = if failed || self.engine.can_read() { self.reader.take() } else { None };
-        let write = failed || phase == Phase::Ended || (phase == Phase::Open && self.engine.can_write());
+        let reader = if failed || self.endpoint.can_read() { self.reader.take() } else { None };
+        let write = failed || phase == Phase::Ended || (phase == Phase::Open && self.endpoint.can_write());
         (reader, if write { self.writer.take() } else { None })
     }
 
@@ -372,12 +374,12 @@ impl State {
         if self.refusal.is_some() {
             return true;
         }
-        match (self.engine.phase(), self.user) {
-            (Phase::Failed(_) | Phase::Ended, _) => self.engine.deadline().is_none(),
+        match (self.endpoint.phase(), self.user) {
+            (Phase::Failed(_) | Phase::Ended, _) => self.endpoint.deadline().is_none(),
             // Nobody waits for the answer to our SYN, and nobody has to be told.
             (Phase::Connecting, User::Gone | User::Waits(_)) => true,
             (Phase::Open, User::Gone) => {
-                if self.engine.finished() {
+                if self.endpoint.finished() {
                     self.user = User::Waits(now + FIN_WAIT_2);
                 }
                 false
@@ -389,7 +391,7 @@ impl State {
 
     fn deadline(&mut self) -> Option<Moment> {
         let own = if let User::Waits(until) = self.user { Some(until) } else { None };
-        match (self.engine.deadline(), own) {
+        match (self.endpoint.deadline(), own) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         }

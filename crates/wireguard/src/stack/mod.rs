@@ -10,14 +10,13 @@
 //! It is a host that serves nobody: it opens connections and accepts none.
 
 mod checksum;
-mod engine;
+mod endpoint;
 mod flow;
 mod fragment;
 mod icmp;
 mod packet;
 mod ready;
 mod reset;
-mod smol;
 pub mod tcp;
 #[cfg(test)]
 mod tests;
@@ -35,7 +34,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use smoltcp::wire::{IpAddress, IpProtocol, TcpPacket, UdpPacket};
 
-use self::engine::{Engine, Opening, Segment, Turn};
+use self::endpoint::{Endpoint, Turn};
 use self::flow::{Flow, FlowKey};
 use self::fragment::Reassembly;
 use self::icmp::{Message, Report};
@@ -142,18 +141,10 @@ impl Stack {
         let flows = &self.flows;
         let free = |port: &u16| !flows.contains_key(&FlowKey { port: *port, remote: to });
         let port = free_port(&mut self.random, free).ok_or(ConnectError::NoPort(to))?;
-        let opening = Opening {
-            local,
-            local_port: port,
-            remote: to.ip(),
-            remote_port: to.port(),
-            mtu: self.mtu,
-            seed: self.random.random(),
-            now,
-        };
-        let engine: Box<dyn Engine> = Box::new(smol::Smol::open(&opening).ok_or(ConnectError::Unreachable)?);
+        let local = SocketAddr::new(local, port);
+        let endpoint = Endpoint::open(local, to, self.mtu, self.random.random(), now);
         let key = FlowKey { port, remote: to };
-        let flow = Arc::new(Flow::new(key, engine, self.ready.clone(), now));
+        let flow = Arc::new(Flow::new(key, endpoint, self.ready.clone(), now));
         self.flows.insert(key, flow.clone());
         self.schedule(&flow);
         Ok(TcpFlow(flow))
@@ -213,7 +204,7 @@ impl Stack {
         }
         let key = FlowKey { port: tcp.dst_port(), remote: SocketAddr::new(inner.from, tcp.src_port()) };
         if let Some(flow) = self.flows.get(&key) {
-            flow.receive(&Segment { packet: inner.packet, tcp }, now);
+            flow.receive(&tcp, now);
             if flow.schedule() {
                 self.round.push_back(Touched::Tcp(flow.clone()));
             }
@@ -299,7 +290,7 @@ impl Stack {
         {
             self.visits += 1;
         }
-        let visit = flow.visit(&mut Turn { now, quantum: Self::QUANTUM, egress, scratch: &mut self.scratch });
+        let visit = flow.visit(&mut Turn { now, quantum: Self::QUANTUM, egress });
         let (old, new) = visit.timer;
         if old != new {
             old.map(|at| self.timers.remove(&(at, flow.key)));

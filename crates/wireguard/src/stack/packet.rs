@@ -13,8 +13,6 @@ pub(crate) struct Inner<'a> {
     pub from: IpAddr,
     pub to: IpAddr,
     pub protocol: IpProtocol,
-    /// Header and payload, without what may be behind them.
-    pub packet: &'a [u8],
     /// The payload, or that part of it which the fragment has.
     pub payload: &'a [u8],
     pub fragment: Option<Fragment>,
@@ -54,7 +52,6 @@ impl<'a> Inner<'a> {
             from: packet.src_addr().into(),
             to: packet.dst_addr().into(),
             protocol: packet.next_header(),
-            packet: bytes.get(..packet.total_len().into())?,
             payload: bytes.get(20..packet.total_len().into())?,
             fragment,
         })
@@ -67,7 +64,6 @@ impl<'a> Inner<'a> {
             from: header.src_addr.into(),
             to: header.dst_addr.into(),
             protocol: header.next_header,
-            packet: bytes.get(..packet.total_len())?,
             payload: bytes.get(40..packet.total_len())?,
             fragment: None,
         };

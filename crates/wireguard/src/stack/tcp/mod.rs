@@ -12,8 +12,6 @@
 
 mod chunks;
 pub(crate) mod congestion;
-#[expect(dead_code, reason = "the stack has another engine")]
-pub(crate) mod engine;
 mod flight;
 mod input;
 mod output;
@@ -183,6 +181,12 @@ impl Tcp {
         };
         tcp.congestion = Congestion::new(tcp.settings.algorithm, tcp.mss(), now);
         tcp
+    }
+
+    /// The other end.
+    #[must_use]
+    pub const fn remote(&self) -> SocketAddr {
+        self.remote
     }
 
     /// Where the connection is.
@@ -366,7 +370,7 @@ impl Tcp {
         self.first.offset(seq, self.una).is_some_and(|offset| self.una <= offset && offset < self.next)
     }
 
-    fn lower_mtu(&mut self, mtu: u16, now: Moment) {
+    pub(super) fn lower_mtu(&mut self, mtu: u16, now: Moment) {
         if mtu < self.path_mtu {
             self.path_mtu = mtu;
             // What is under way was too large; it goes out again, in smaller pieces.
