@@ -178,3 +178,89 @@ pub(super) fn failing_for(link: Link, now: Moment) -> Option<Duration> {
 fn times(span: Duration, each: Duration) -> u32 {
     u32::try_from(span.as_micros() / each.as_micros().max(1)).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU16, Ordering};
+    use std::task::Waker;
+
+    use super::*;
+
+    const PEER: PeerId = PeerId(0);
+
+    /// The name has two addresses, which are others each time it is looked up.
+    #[derive(Default)]
+    struct Changing(AtomicU16);
+
+    impl Locate for Changing {
+        fn locate<'a>(&'a self, _: &'a Target) -> BoxFuture<'a, Result<Vec<SocketAddr>, DialError>> {
+            let n = self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move { Ok(addresses(n)) })
+        }
+    }
+
+    fn addresses(n: u16) -> Vec<SocketAddr> {
+        [1, 2].map(|host| SocketAddr::from(([192, 0, 2, host], 100 + n))).into()
+    }
+
+    fn at(seconds: u64) -> Moment {
+        Moment::from_micros(seconds * 1_000_000)
+    }
+
+    fn endpoints(refresh: Option<Duration>) -> Endpoints {
+        Endpoints::new(vec!["wg.test:1".parse().unwrap()], Arc::new(Changing::default()), refresh)
+    }
+
+    /// Whether a look-up was under way, which ends.
+    fn looked_up(endpoints: &mut Endpoints, now: Moment) -> bool {
+        match endpoints.poll(&mut Context::from_waker(Waker::noop()), now) {
+            Poll::Ready((PEER, outcome)) => outcome.unwrap(),
+            Poll::Ready(_) | Poll::Pending => false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_once_and_when_it_is_old() {
+        let mut endpoints = endpoints(Some(Duration::from_secs(60)));
+        assert!(!looked_up(&mut endpoints, at(0)), "nobody asked");
+        endpoints.wanted(PEER, at(0));
+        assert!(looked_up(&mut endpoints, at(0)));
+        assert_eq!(endpoints.candidates(PEER), addresses(0));
+        endpoints.wanted(PEER, at(59));
+        assert!(!looked_up(&mut endpoints, at(59)));
+        endpoints.wanted(PEER, at(60));
+        assert!(looked_up(&mut endpoints, at(60)));
+        assert_eq!(endpoints.candidates(PEER), addresses(1));
+    }
+
+    /// F-G10
+    #[tokio::test]
+    async fn failing_handshakes_try_the_next_address_and_then_the_name() {
+        let mut endpoints = endpoints(None);
+        endpoints.wanted(PEER, at(0));
+        assert!(looked_up(&mut endpoints, at(0)));
+        let failing = Link::Handshaking { since: at(10) };
+        assert_eq!(endpoints.tend(PEER, failing, at(14)), None);
+        let [first, second] = <[SocketAddr; 2]>::try_from(addresses(0)).unwrap();
+        assert_eq!(endpoints.tend(PEER, failing, at(15)), Some(vec![second, first]));
+        assert_eq!(endpoints.tend(PEER, failing, at(16)), None);
+        assert_eq!(endpoints.tend(PEER, failing, at(20)), Some(vec![first, second]));
+        assert!(!looked_up(&mut endpoints, at(39)));
+        endpoints.tend(PEER, failing, at(40));
+        assert!(looked_up(&mut endpoints, at(40)));
+        assert_eq!(endpoints.candidates(PEER), addresses(1));
+        // All begins anew once the peer was there.
+        endpoints.tend(PEER, Link::Up, at(41));
+        assert_eq!(endpoints.tend(PEER, Link::Handshaking { since: at(50) }, at(54)), None);
+        assert!(endpoints.tend(PEER, Link::Handshaking { since: at(50) }, at(55)).is_some());
+    }
+
+    #[test]
+    fn silence_is_doubted_after_fifteen_seconds_only() {
+        assert_eq!(failing_for(Link::Silent { since: at(0) }, at(14)), None);
+        assert_eq!(failing_for(Link::Silent { since: at(0) }, at(20)), Some(Duration::from_secs(5)));
+        assert_eq!(failing_for(Link::Handshaking { since: at(0) }, at(3)), Some(Duration::from_secs(3)));
+        assert_eq!(failing_for(Link::Up, at(99)), None);
+        assert_eq!(failing_for(Link::Down, at(99)), None);
+    }
+}

@@ -15,6 +15,8 @@ mod report;
 mod run;
 mod socket;
 mod sockets;
+#[cfg(test)]
+mod tests;
 mod timer;
 mod tunnel;
 mod via;
