@@ -233,6 +233,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_udp_socket_of_one_family_speaks_that_one() {
+        for at in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(peer) = listen_udp(any(at)) else { continue };
+            let to = peer.local_addr().unwrap();
+            let ours = SocketOptions::default().udp_of_family(to.ip()).unwrap();
+            assert_eq!(ours.local_addr().unwrap().is_ipv4(), to.is_ipv4());
+            ours.send_to(b"ping", to).await.unwrap();
+            assert_eq!(peer.recv_from(&mut [0; 8]).await.unwrap().0, 4);
+        }
+        let elsewhere = SocketOptions { interface: Some("no-such-if0".into()), ..SocketOptions::default() };
+        elsewhere.udp_of_family(any("192.0.2.1:9").ip()).unwrap_err();
+    }
+
+    #[tokio::test]
     async fn one_udp_socket_reaches_both_families() {
         let ours = SocketOptions::default().udp().unwrap();
         for at in ["127.0.0.1:0", "[::1]:0"] {

@@ -20,8 +20,8 @@ pub trait Locate: Send + Sync + 'static {
     fn locate<'a>(&'a self, endpoint: &'a Target) -> BoxFuture<'a, Result<Vec<SocketAddr>, DialError>>;
 }
 
-/// How long a look-up may take.
-const LOOK_UP: Duration = Duration::from_secs(5);
+/// How long a look-up may take: less than a dial, so that those who wait hear the reason.
+const LOOK_UP: Duration = Duration::from_secs(4);
 
 /// Handshakes that fail for so long are tried with the next address of the name.
 const NEXT_ADDRESS: Duration = Duration::from_secs(5);

@@ -54,6 +54,9 @@ impl Driver {
         let Some(peer) = self.core.device().peer_for(to.ip()) else {
             return DialError::Denied(crate::NoPeer(to.ip()).to_string());
         };
+        if self.endpoints.candidates(peer).is_empty() {
+            return DialError::TimedOut(format!("look-up of the endpoint of {}", self.place(peer, now)));
+        }
         let status = self.core.device().status(peer, now);
         match status.map(|status| (status.link, status.last_heard)) {
             Some((Link::Up | Link::Silent { .. }, Some(heard))) if heard >= began => {

@@ -88,6 +88,8 @@ pub(super) struct Driver {
     last_received: Moment,
     last_tended: Moment,
     timer: Timer,
+    /// Whether peers are shaken hands with as soon as it is known where they are.
+    eager: bool,
     /// Nobody holds the tunnel any more; when to end at the latest.
     leaving: Option<Moment>,
     task: Option<Task<()>>,
@@ -112,6 +114,7 @@ impl Driver {
             last_received: Moment::default(),
             last_tended: Moment::default(),
             timer: Timer::default(),
+            eager: false,
             leaving: None,
             task: None,
         }
@@ -137,14 +140,8 @@ impl Driver {
                 Some(Command::Keep(task)) => self.task = Some(task),
                 Some(Command::Wish(wish)) => self.take_wish(wish, clock),
                 Some(Command::Rouse) => {
-                    for peer in self.core.device().peers() {
-                        self.endpoints.wanted(peer, clock.now);
-                        if !self.endpoints.candidates(peer).is_empty()
-                            && let Err(error) = self.rouse(peer, clock)
-                        {
-                            tracing::warn!("{error}");
-                        }
-                    }
+                    self.eager = true;
+                    self.core.device().peers().for_each(|peer| self.endpoints.wanted(peer, clock.now));
                 }
                 Some(Command::Explain { to, began, reply }) => drop(reply.send(self.explain(to, began, clock.now))),
                 Some(Command::Status(reply)) => drop(reply.send(self.status(clock.now))),
@@ -177,11 +174,13 @@ impl Driver {
             wish.refuse(self.dead(peer, clock.now));
             return;
         }
-        let has_session = matches!(link, Link::Up | Link::Silent { .. });
-        if !has_session && let Err(why) = self.rouse(peer, clock) {
+        if link == Link::Down
+            && let Err(why) = self.rouse(peer, clock)
+        {
             wish.refuse(why);
             return;
         }
+        let has_session = matches!(link, Link::Up | Link::Silent { .. });
         match wish {
             Wish::Connect { to, reply } => {
                 let flow = self.core.connect(to, clock).map_err(|why| refusal(to, why));
@@ -229,8 +228,10 @@ impl Driver {
             match outcome {
                 Ok(true) => {
                     let candidates = self.endpoints.candidates(peer);
-                    if let Err(error) = self.choose(peer, &candidates) {
-                        tracing::warn!("{error}");
+                    match self.choose(peer, &candidates) {
+                        Ok(()) if self.eager => self.core.rouse(peer, clock),
+                        Ok(()) => {}
+                        Err(error) => tracing::warn!("{error}"),
                     }
                 }
                 Ok(false) => {}

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use adit_net::SocketOptions;
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState, is_msg_size_err};
-use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
+use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -15,7 +15,7 @@ use tokio::net::UdpSocket;
 use crate::Train;
 
 /// What the kernel should hold for us at most, either way, in bytes: it drops what does not fit while we are busy. The
-/// kernel's own limit (`net.core.rmem_max`) may be lower.
+/// kernel's own limit (`net.core.rmem_max`) is often lower, and binds those without CAP_NET_ADMIN.
 const KERNEL_BUFFER: usize = 4 * 1024 * 1024;
 
 /// Trains that one system call receives.
@@ -69,12 +69,16 @@ impl Socket {
         if to.is_ipv4() {
             // That was just set to "don't fragment". WireGuard lets its packets be fragmented on IPv4, which is slow where
             // the path is narrower than the tunnel believes, and better than silence.
-            set_ip_mtu_discover(&io, Ipv4PathMtuDiscovery::DONT)?;
+            sockopt::set_ip_mtu_discover(&io, Ipv4PathMtuDiscovery::DONT)?;
         }
-        let socket = SockRef::from(&io);
         // Less is slower, and no reason to fail.
-        let _ = socket.set_recv_buffer_size(KERNEL_BUFFER);
-        let _ = socket.set_send_buffer_size(KERNEL_BUFFER);
+        let socket = SockRef::from(&io);
+        if sockopt::set_socket_recv_buffer_size_force(&io, KERNEL_BUFFER).is_err() {
+            let _ = socket.set_recv_buffer_size(KERNEL_BUFFER);
+        }
+        if sockopt::set_socket_send_buffer_size_force(&io, KERNEL_BUFFER).is_err() {
+            let _ = socket.set_send_buffer_size(KERNEL_BUFFER);
+        }
         Ok(Self { io, state, sent: 0, too_long: usize::MAX })
     }
 

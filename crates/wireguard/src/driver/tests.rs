@@ -166,6 +166,16 @@ async fn nothing_happens_before_the_first_dial_or_after_the_last_user() {
     }
 }
 
+#[tokio::test]
+async fn a_tunnel_can_be_started_early() {
+    let far = Far::start();
+    let (tunnel, _) = tunnel(far.at, 0);
+    tunnel.start();
+    while !tunnel.status().await[0].connected {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// A boot without DNS recovers: whoever dials meanwhile is told.
 #[tokio::test]
 async fn an_endpoint_that_cannot_be_found_is_looked_up_by_the_next_dial() {
