@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod fake;
 mod message;
 mod nameserver;
 mod resolver;
@@ -29,6 +30,7 @@ mod servers;
 mod tls;
 mod upstream;
 
+pub use fake::{BadRange, Fake, FakeIp, FakeRanges, Held};
 pub use hickory_proto;
 pub use message::{BadQuestion, BadResponse, Question, Response, read_response};
 pub use nameserver::{BadNameserver, Certificate, Changes, Flaw, Https, Nameserver, Rcode, Subnet, Transport, Via};
