@@ -19,8 +19,26 @@ pub(crate) struct Door {
     /// `None`: no UDP here.
     pub(crate) associations: Option<Arc<Associations>>,
     pub(crate) shutdown: Shutdown,
-    /// When the log last told of a client that is not served.
-    last_stranger: Mutex<Option<Instant>>,
+    strangers: Strangers,
+}
+
+/// Clients that are not served.
+#[derive(Debug, Default)]
+pub(crate) struct Strangers {
+    /// When the log last told of one.
+    last: Mutex<Option<Instant>>,
+}
+
+impl Strangers {
+    /// Always `false`. At most one line per second tells of them.
+    pub(crate) fn turn_away(&self, inbound: &str, client: ClientAddr) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
+            *last = Some(Instant::now());
+            tracing::info!(inbound = %inbound.escape_debug(), %client, "not served: this source is not allowed");
+        }
+        false
+    }
 }
 
 impl Door {
@@ -30,7 +48,7 @@ impl Door {
         associations: Option<Arc<Associations>>,
         shutdown: Shutdown,
     ) -> Self {
-        Self { options, budgets, associations, shutdown, last_stranger: Mutex::default() }
+        Self { options, budgets, associations, shutdown, strangers: Strangers::default() }
     }
 
     /// The facts about `client`'s way in.
@@ -70,17 +88,9 @@ impl Door {
         }
     }
 
-    /// Whether `client` is served at all. At most one line per second tells of those who are not.
+    /// Whether `client` is served at all.
     pub(crate) fn admits(&self, client: ClientAddr) -> bool {
-        if self.options.access.admits(client) {
-            return true;
-        }
-        let mut last = self.last_stranger.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
-            *last = Some(Instant::now());
-            tracing::info!(inbound = %self.options.name.escape_debug(), %client, "not served: this source is not allowed");
-        }
-        false
+        self.options.access.admits(client) || self.strangers.turn_away(&self.options.name, client)
     }
 
     /// One line for one client that did not get what it wanted. Debug level, because any stranger can cause it.

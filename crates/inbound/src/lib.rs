@@ -1,6 +1,7 @@
-//! Explicit inbounds: clients that know they talk to a proxy, and say so in HTTP or SOCKS.
+//! Inbounds: clients that know they talk to a proxy, and say so in HTTP or SOCKS, and clients that do not, whose traffic
+//! the kernel hands us (REDIRECT, TPROXY).
 //!
-//! What it is: one [`Inbound`] per listener. It decides whom it serves ([`Access`], [`Users`]), understands what the
+//! What it is: one [`Inbound`] or [`TransparentInbound`] per listener. It decides whom it serves ([`Access`], [`Users`]), understands what the
 //! client wants, and hands it to a [`Handler`](adit_net::Handler) together with the words in which this client wants to
 //! hear yes or no.
 //!
@@ -52,9 +53,12 @@ mod door;
 pub mod http;
 mod listen;
 mod options;
+mod redirect;
 mod serve;
 pub mod socks4;
 pub mod socks5;
+mod tproxy;
+mod transparent;
 mod udp;
 mod users;
 
@@ -64,4 +68,5 @@ mod tests;
 pub use access::Access;
 pub use listen::{BindError, Inbound};
 pub use options::{Kind, Options};
+pub use transparent::{Interception, PULSE, TransparentInbound, TransparentOptions};
 pub use users::Users;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use adit_net::{Handler, Listener, Shutdown, Task, listen_udp, unmapped};
+use adit_net::{Handler, Listener, Network, Shutdown, Task, listen_udp, unmapped};
 use thiserror::Error;
 use tokio::net::UdpSocket;
 use tokio::task::{JoinError, JoinSet};
@@ -44,6 +44,30 @@ pub enum BindError {
         /// What the system said.
         source: io::Error,
     },
+    /// A socket that takes what was meant for others.
+    #[error(
+        "cannot intercept on {at} ({network}): {source}; transparent proxying needs CAP_NET_ADMIN \
+         (in Docker: `--network host --cap-add NET_ADMIN`)"
+    )]
+    NotPermitted {
+        /// TCP or UDP.
+        network: Network,
+        /// The address asked for.
+        at: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl BindError {
+    /// The error of a transparent listener.
+    pub(crate) fn transparent(network: Network, at: SocketAddr, source: io::Error) -> Self {
+        match (source.kind(), network) {
+            (io::ErrorKind::PermissionDenied, _) => Self::NotPermitted { network, at, source },
+            (_, Network::Tcp) => Self::Tcp { at, source },
+            (_, Network::Udp) => Self::Udp { at, source },
+        }
+    }
 }
 
 impl Inbound {
@@ -100,7 +124,7 @@ impl Inbound {
 }
 
 /// A panic ends one client, and is not passed over in silence.
-fn report(ended: Result<(), JoinError>) {
+pub(crate) fn report(ended: Result<(), JoinError>) {
     if ended.is_err_and(|error| error.is_panic()) {
         tracing::error!("serving a client panicked; please report this as a bug");
     }

@@ -102,6 +102,7 @@ impl Associations {
                     entry,
                     client,
                     target,
+                    dscp: 0,
                     payload: Bytes::copy_from_slice(payload),
                     back: ways.to(from, presence, &self),
                 }),

@@ -26,7 +26,8 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
 /// Whether a descriptor that was just opened comes out of the reserve.
 ///
 /// The kernel hands out the lowest free number, so every lower number is in use: the number itself says how many are.
-pub(crate) fn is_scarce(just_opened: RawFd) -> bool {
+#[must_use]
+pub fn is_scarce(just_opened: RawFd) -> bool {
     let Some(limit) = getrlimit(Resource::Nofile).current else {
         return false;
     };

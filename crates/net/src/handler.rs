@@ -34,6 +34,8 @@ pub struct Packet {
     pub client: ClientAddr,
     /// Where to.
     pub target: Target,
+    /// Differentiated services code point, 0 to 63, where the inbound is told it (TPROXY); otherwise 0.
+    pub dscp: u8,
     /// What.
     pub payload: Bytes,
     /// The way back.

@@ -2,7 +2,8 @@
 //!
 //! What it is: addresses ([`Domain`], [`Host`], [`Target`]), what a client asked for ([`Session`]), byte streams that
 //! can tell whether they are bare sockets ([`Stream`]), ways out ([`Dialer`]), what inbounds feed ([`Handler`]), the
-//! relay between two streams ([`relay()`]), and the makers of sockets ([`SocketOptions`], [`Listener`]).
+//! relay between two streams ([`relay()`]), and the makers of sockets ([`SocketOptions`], [`Listener`],
+//! [`Transparent`]).
 //!
 //! What it is not: it knows no protocol, no rule and no configuration.
 //!
@@ -29,9 +30,10 @@ mod session;
 mod socket;
 mod stream;
 mod task;
+mod transparent;
 
 pub use addr::{BadAddress, ClientAddr, Domain, Host, Target, unmapped};
-pub use descriptors::raise_descriptor_limit;
+pub use descriptors::{is_scarce, raise_descriptor_limit};
 pub use dialer::{BoxFuture, Datagrams, Dial, DialError, Dialer, RecvDatagram, SendDatagram};
 pub use farewell::{farewell, linger};
 pub use handler::{Accepted, Handler, Packet, Reply, ReturnPath};
@@ -43,3 +45,4 @@ pub use session::{Entry, Network, Protocol, Session, SessionId, Tag};
 pub use socket::{KeepAlive, SocketOptions, listen, listen_udp, to_family_of};
 pub use stream::{BoxStream, Prefixed, Stream};
 pub use task::{Shutdown, Task};
+pub use transparent::{Transparent, original_destination};

@@ -175,6 +175,8 @@ pub struct Session {
     pub target: Target,
     /// A name seen inside the traffic (TLS SNI, HTTP Host), if we looked.
     pub sniffed: Option<Domain>,
+    /// Differentiated services code point, 0 to 63, of the datagram that began it; 0 where nobody knows.
+    pub dscp: u8,
     /// When the client's wish was known.
     pub since: Instant,
 }
@@ -183,6 +185,6 @@ impl Session {
     /// A session that begins now.
     #[must_use]
     pub fn new(network: Network, entry: Entry, client: ClientAddr, target: Target) -> Self {
-        Self { id: SessionId::next(), network, entry, client, target, sniffed: None, since: Instant::now() }
+        Self { id: SessionId::next(), network, entry, client, target, sniffed: None, dscp: 0, since: Instant::now() }
     }
 }

@@ -44,6 +44,7 @@ impl Client {
             entry: Arc::new(entry()),
             client: SocketAddr::from(([127, 0, 0, 1], 4)).into(),
             target: target.clone(),
+            dscp: 0,
             payload: Bytes::copy_from_slice(payload),
             back: Arc::clone(&self.back) as _,
         });
