@@ -6,7 +6,7 @@ use smoltcp::wire::TcpControl;
 
 use crate::Moment;
 
-use super::congestion::product;
+use super::congestion::{QUANTUM, product};
 use super::recovery::{Recovery, Tail};
 use super::segment::Header;
 use super::{Egress, Seq, State, Tcp};
@@ -20,9 +20,6 @@ enum Outcome {
     Full,
 }
 
-/// What goes out in one go, at most: a millisecond at the present rate, so that timers are not too many and trains of
-/// packets not too short, but at least two segments.
-const BURST: Duration = Duration::from_millis(1);
 /// A timer that comes late may be made up for by so much.
 const CREDIT: Duration = Duration::from_millis(2);
 
@@ -43,7 +40,7 @@ impl Tcp {
         let at_once = self.reset.is_some() || !closed && (self.timers.nudge || !settled && self.owes_syn());
         [
             at_once.then_some(now),
-            (settled && self.wants_to_send()).then_some(self.timers.pace),
+            (settled && !closed && self.wants_to_send()).then_some(self.timers.pace),
             self.retransmission_due(),
             self.timers.probe,
             self.timers.reorder,
@@ -153,7 +150,7 @@ impl Tcp {
             return Outcome::Done;
         }
         let begin = self.timers.pace;
-        let burst = rate.map_or(u64::MAX, |rate| product(rate, BURST).max(2 * self.mss()));
+        let burst = rate.map_or(u64::MAX, |rate| product(rate, QUANTUM).max(2 * self.mss()));
         let mut used = 0;
         let outcome = loop {
             if used >= burst && self.timers.pace > now {

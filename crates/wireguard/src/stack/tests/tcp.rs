@@ -8,7 +8,7 @@ use smoltcp::socket::tcp::State;
 use smoltcp::wire::TcpPacket;
 use tokio::io::ReadBuf;
 
-use super::world::{App, FAR6, PORT, User, World, bytes, cx, far};
+use super::world::{App, Basket, FAR6, PORT, User, World, bytes, cx, far};
 use crate::stack::{ConnectError, TcpFlow};
 
 const LONG: Duration = Duration::from_secs(300);
@@ -286,6 +286,28 @@ fn a_reset_ends_both_directions_but_what_came_can_be_read() {
     assert_eq!((user.read, user.error), (1000, Some(ErrorKind::ConnectionReset)));
     let Poll::Ready(Err(why)) = flow.poll_write(&mut cx(), b"x") else { panic!("written") };
     assert_eq!(why.kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn nothing_is_left_of_a_connection_that_ended_before_all_was_sent() {
+    let mut world = World::new(15);
+    world.up.up = false;
+    let flow = world.stack.connect(far(PORT), world.now).unwrap();
+    world.pass(Duration::from_millis(100));
+    drop(flow);
+    world.pass(Duration::from_millis(100));
+    assert_eq!(world.stack.flows.len(), 0, "given up while connecting");
+
+    world.up.up = true;
+    world.listen(App::Deaf, 4096);
+    let flow = world.connect();
+    let mut user = User::default();
+    user.write(&flow, 50_000);
+    world.pass(Duration::from_millis(100));
+    world.far_socket(0).abort();
+    world.pass(Duration::from_millis(100));
+    assert_eq!(world.stack.flows.len(), 0, "reset");
+    assert_eq!(world.stack.turn(world.now, &mut Basket::default()), None);
 }
 
 #[test]
