@@ -28,9 +28,10 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     pub(crate) fn bind(sockets: Transparent, at: SocketAddr) -> io::Result<Self> {
-        let bound = sockets.udp_tproxy(at)?.into_iter();
-        let bound =
-            bound.map(|socket| AsyncFd::register_with_interest(socket, Interest::READABLE)).collect::<io::Result<_>>()?;
+        let mut bound = Vec::new();
+        for socket in sockets.udp_tproxy(at)? {
+            bound.push(AsyncFd::register_with_interest(socket, Interest::READABLE).map_err(io::Error::from)?);
+        }
         Ok(Self { sockets: bound, answers: Arc::new(Answers::new(sockets)) })
     }
 
