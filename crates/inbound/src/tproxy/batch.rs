@@ -10,7 +10,6 @@ use nix::libc::{sockaddr_in, sockaddr_in6};
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrIn, SockaddrIn6, SockaddrStorage,
 };
-use socket2::Socket;
 
 /// Datagrams per system call.
 const BATCH: usize = 32;
@@ -55,7 +54,7 @@ fn headers() -> MultiHeaders<SockaddrStorage> {
 ///
 /// # Errors
 /// The system's, `WouldBlock` among them.
-pub(super) fn receive(socket: &Socket, is_ipv4: bool, mut take: impl FnMut(Datagram<'_>)) -> io::Result<usize> {
+pub(super) fn receive(socket: &impl AsRawFd, is_ipv4: bool, mut take: impl FnMut(Datagram<'_>)) -> io::Result<usize> {
     ROOM.with_borrow_mut(|Room { buffer, v4, v6 }| {
         let headers = if is_ipv4 { v4 } else { v6 };
         let (received, whole) = receive_into(buffer, headers, socket, &mut take)?;
@@ -71,7 +70,7 @@ pub(super) fn receive(socket: &Socket, is_ipv4: bool, mut take: impl FnMut(Datag
 fn receive_into(
     buffer: &mut [u8],
     headers: &mut MultiHeaders<SockaddrStorage>,
-    socket: &Socket,
+    socket: &impl AsRawFd,
     take: &mut impl FnMut(Datagram<'_>),
 ) -> io::Result<(usize, bool)> {
     let mut rest = buffer;

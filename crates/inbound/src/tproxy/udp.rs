@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use adit_net::{ClientAddr, Entry, Handler, Packet, Protocol, Task, Transparent, is_own_listener};
 use bytes::Bytes;
-use socket2::Socket;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::UdpSocket;
 
 use super::answers::{Answers, Way};
 use super::batch::{self, Datagram};
@@ -22,7 +21,7 @@ const WAYS: usize = 1024;
 /// Bound sockets, one for each family.
 #[derive(Debug)]
 pub(crate) struct Receiver {
-    sockets: Vec<AsyncFd<Socket>>,
+    sockets: Vec<UdpSocket>,
     answers: Arc<Answers>,
 }
 
@@ -30,7 +29,7 @@ impl Receiver {
     pub(crate) fn bind(sockets: Transparent, at: SocketAddr) -> io::Result<Self> {
         let mut bound = Vec::new();
         for socket in sockets.udp_tproxy(at)? {
-            bound.push(AsyncFd::register_with_interest(socket, Interest::READABLE).map_err(io::Error::from)?);
+            bound.push(UdpSocket::from_std(socket.into())?);
         }
         Ok(Self { sockets: bound, answers: Arc::new(Answers::new(sockets)) })
     }
@@ -62,11 +61,11 @@ struct Feed<H> {
 }
 
 impl<H: Handler> Feed<H> {
-    async fn run(mut self, socket: AsyncFd<Socket>) {
-        let is_ipv4 = socket.get_ref().local_addr().is_ok_and(|local| local.is_ipv4());
+    async fn run(mut self, socket: UdpSocket) {
+        let is_ipv4 = socket.local_addr().is_ok_and(|local| local.is_ipv4());
         loop {
             let received = socket
-                .async_io(Interest::READABLE, |socket| batch::receive(socket, is_ipv4, |datagram| self.take(datagram)));
+                .async_io(Interest::READABLE, || batch::receive(&socket, is_ipv4, |datagram| self.take(datagram)));
             if let Err(error) = received.await {
                 tracing::debug!("receiving datagrams failed: {error}");
                 tokio::time::sleep(Duration::from_millis(10)).await;
