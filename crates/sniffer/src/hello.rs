@@ -57,9 +57,6 @@ pub(crate) fn sniff(handshake: &[u8]) -> Verdict {
 }
 
 /// The name in the body of a whole ClientHello; none if anything in it does not fit.
-///
-/// With Encrypted Client Hello this is the outer hello, and the name the public one of the server that the client
-/// connects to. Browsers send a meaningless such extension to everybody, so its presence tells nothing.
 fn server_name(body: &[u8]) -> Option<Domain> {
     let mut hello = Reader::new(body);
     hello.take(2 + 32)?;

@@ -7,7 +7,7 @@ use crate::{LIMIT, Verdict};
 
 /// Looks at a stream from its first byte on.
 ///
-/// Hand it everything seen so far, again and again as that grows. The verdict falls with the end of the request's head;
+/// Hand it everything seen so far, again and again as that grows; a call reads it once. The verdict falls with the end of the request's head;
 /// a head beyond [`LIMIT`] bytes or 128 lines is not this. So is `CONNECT`: it names what a proxy shall reach, and the
 /// proxy is where the connection goes.
 #[must_use]

@@ -11,12 +11,13 @@
 //! # How to look at a TCP connection
 //! 1. Ask [`Plan::wants`]. `None`: dial at once.
 //! 2. Peek (`MSG_PEEK`) into a buffer of [`LIMIT`] bytes, so that the bytes stay in the socket and the relay may still
-//!    splice them, and hand [`StreamSniffer::look`] everything from the first byte on. Repeat while it needs more. A peek
-//!    leaves the socket readable: before waiting again, raise `SO_RCVLOWAT` above what was seen (and lower it to 1 in
-//!    the end), or a client that pauses in the middle of its hello spins the task.
-//! 3. Stop 300 ms after the first wait began, however the bytes trickle, and at the end of the stream. A server that
-//!    speaks first makes its client silent: its banner comes after that wait, and [`Plan::failed`] sees to it that the
-//!    destination is soon not looked at any more. A client that says nothing is dialed for like any other.
+//!    splice them, and hand [`StreamSniffer::look`] everything from the first byte on. Repeat while it needs more, but only
+//!    when there is more: bytes that were peeked at leave the socket readable. With edge-triggered readiness a peek that
+//!    shows nothing new counts as `WouldBlock`, and the next segment wakes the task.
+//! 3. Stop 300 ms after the first wait began, however the bytes trickle. A peek does not show the end of a stream behind
+//!    bytes; the deadline covers that too. A server that speaks first makes its client silent: its banner comes after
+//!    that wait, and [`Plan::failed`] sees to it that the destination is soon not looked at any more. A client that says
+//!    nothing is dialed for like any other.
 //! 4. A name goes through [`Plan::accept`]; no name, for whatever reason, goes to [`Plan::failed`].
 //!
 //! For UDP, the first datagrams of a flow are held back (a few, and for the same 300 ms) and fed to a [`QuicSniffer`];

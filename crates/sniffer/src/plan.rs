@@ -76,16 +76,19 @@ impl Plan {
         (!hopeless).then_some(wanted)
     }
 
-    /// What becomes of a name found in a session to `target`; none if it is one of `skip-domain`.
+    /// What becomes of a name found in a session to `target`, as that was when it was looked at; none if the name is one of
+    /// `skip-domain`.
     ///
-    /// Either way the session has not [failed](Self::failed); a name that is taken clears `target`'s failures.
+    /// Either way the session has not [failed](Self::failed); a name that is taken from a stream clears `target`'s failures.
     #[must_use]
     pub fn accept(&self, target: &Target, found: Found) -> Option<Taken> {
         let Found { protocol, name } = found;
         if self.options.skip_domain.contains(&name) {
             return None;
         }
-        self.failures.lock().forget(target);
+        if protocol.network() == Network::Tcp {
+            self.failures.lock().forget(target);
+        }
         let own = self.options.sniff(protocol).and_then(|sniff| sniff.override_destination);
         Some(Taken { name, override_destination: own.unwrap_or(self.options.override_destination) })
     }

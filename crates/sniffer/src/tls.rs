@@ -15,6 +15,9 @@ use crate::{LIMIT, Verdict};
 ///
 /// Hand it everything seen so far, again and again as that grows: until the hello is whole, a call looks at the heads of
 /// the records only. Bytes beyond [`LIMIT`] are not looked at; what follows the hello does not matter.
+///
+/// With Encrypted Client Hello the name is that of the outer hello: the public one of whoever serves the client, not
+/// the one it wants. Browsers send such an extension to everybody, mostly without meaning, so it cannot be told.
 #[must_use]
 pub fn sniff(seen: &[u8]) -> Verdict {
     let (seen, full) = match seen.get(..LIMIT) {

@@ -25,8 +25,8 @@ impl CryptoStream {
 
     /// Reads all frames of one decrypted Initial payload, and says what the data so far amounts to.
     ///
-    /// [`Verdict::NotThis`] is final: a damaged frame, one that Initial packets do not carry, data beyond [`LIMIT`], or data
-    /// that contradicts what came before.
+    /// [`Verdict::NotThis`] stands for a damaged frame, one that Initial packets do not carry, data beyond [`LIMIT`], and data
+    /// that contradicts what came before; reading on makes no sense then.
     pub fn read(&mut self, payload: &[u8]) -> Verdict {
         let mut frames = Reader::new(payload);
         while !frames.is_empty() {
@@ -57,8 +57,9 @@ impl CryptoStream {
     /// Stores `bytes` at `offset`; none if they end beyond the limit or differ from what is there.
     fn insert(&mut self, offset: usize, bytes: &[u8]) -> Option<()> {
         let end = offset.checked_add(bytes.len()).filter(|end| *end <= LIMIT)?;
-        if let Some(more) = end.checked_sub(self.data.len()) {
-            // Not more than is needed: growth by doubling would pass the limit.
+        if end > self.data.len() {
+            // Doubles, and ends at the limit: a vector left to itself may grow beyond.
+            let more = end.next_power_of_two().saturating_sub(self.data.len());
             self.data.reserve_exact(more);
             self.data.resize(end, 0);
             self.arrived.reserve_exact(more);
@@ -89,8 +90,30 @@ fn skip_ack(frames: &mut Reader<'_>) -> Option<()> {
     Some(())
 }
 
+// The sizes it grows to.
+const _: () = assert!(LIMIT.is_power_of_two());
+
 const PADDING: u64 = 0x00;
 const PING: u64 = 0x01;
 const ACK: u64 = 0x02;
 const ACK_ECN: u64 = 0x03;
 const CRYPTO: u64 = 0x06;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// F-A16: no allocation larger than 16 KiB, whatever the order that data comes in.
+    #[test]
+    fn f_a16_memory_ends_at_the_limit() {
+        let mut stream = CryptoStream::new();
+        for offset in (0..LIMIT).step_by(97).chain([LIMIT - 1]) {
+            assert_eq!(stream.insert(offset, b"x"), Some(()));
+            assert!(stream.data.capacity() <= LIMIT && stream.arrived.capacity() <= LIMIT);
+        }
+        assert_eq!(stream.insert(LIMIT, b""), Some(()));
+        assert_eq!(stream.insert(LIMIT, b"x"), None);
+        assert_eq!(stream.insert(usize::MAX, b"x"), None);
+        assert_eq!((stream.data.capacity(), stream.arrived.capacity()), (LIMIT, LIMIT));
+    }
+}

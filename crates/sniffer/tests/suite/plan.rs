@@ -130,9 +130,10 @@ fn f_a15_failures_end_the_looking() {
     assert!(plan.wants(&bare, Some(&domain("a.example")), now).is_some(), "forced");
     assert!(plan.wants(&bare, None, now + Duration::from_secs(600)).is_some(), "forgotten");
 
-    let found = Found { protocol: Protocol::Tls, name: domain("b.example") };
-    assert!(plan.accept(&bare.target, found).is_some());
-    assert!(plan.wants(&bare, None, now).is_some(), "cleared");
+    for (protocol, cleared) in [(Protocol::Quic, false), (Protocol::Tls, true)] {
+        assert!(plan.accept(&bare.target, Found { protocol, name: domain("b.example") }).is_some());
+        assert_eq!(plan.wants(&bare, None, now).is_some(), cleared, "{protocol}");
+    }
 }
 
 #[test]

@@ -227,6 +227,16 @@ fn a_hello_as_large_as_the_limit() {
     assert!(before.iter().all(|verdict| *verdict == Verdict::NeedMore));
 }
 
+/// F-A16: a packet is copied to be opened, so its size is bounded too.
+#[test]
+fn f_a16_the_size_of_a_packet_is_bounded() {
+    let sealer = Sealer::new(Version::V1);
+    let hello = crypto(0, &Hello::to("a.example").message());
+    let padded = |length: usize| [&hello[..], &vec![0; length - hello.len()]].concat();
+    assert_eq!(feed([sealer.seal(0, &padded(LIMIT - 100))]), [name("a.example")]);
+    assert_eq!(feed([sealer.seal(0, &padded(LIMIT))]), [Verdict::NotThis]);
+}
+
 /// How a browser scatters its hello: where it is cut, and which datagram each piece goes into.
 #[derive(Clone, Debug)]
 struct Scatter {

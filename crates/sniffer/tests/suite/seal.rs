@@ -56,7 +56,7 @@ impl Sealer {
 
     fn first_byte(&self, kind: u8) -> u8 {
         match self.version {
-            Version::V2 => 0xc0 | (kind + 1 & 0b11) << 4,
+            Version::V2 => 0xc0 | ((kind + 1) & 0b11) << 4,
             _ => 0xc0 | kind << 4,
         }
     }
