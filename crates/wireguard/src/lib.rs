@@ -17,6 +17,8 @@
 
 mod allowed_ips;
 mod core;
+#[cfg(test)]
+mod core_tests;
 mod device;
 #[cfg(test)]
 mod device_tests;

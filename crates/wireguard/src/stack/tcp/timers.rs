@@ -132,14 +132,19 @@ impl Tcp {
         self.timers.retransmit = now;
     }
 
-    /// Full-sized packets vanish: tries smaller ones.
+    /// Large packets vanish, be they full-sized or not: tries smaller ones.
     fn suspect_black_hole(&mut self) {
         let Some(first) = self.flight.first() else { return };
-        let full = (first.end - first.start) >= self.mss() && self.settled();
-        let smaller = SAFE_MTUS.into_iter().find(|&mtu| mtu < self.path_mtu && mtu >= self.proven_mtu);
-        if let (true, Some(mtu)) = (full, smaller) {
+        let packet = (first.end - first.start).min(self.mss()) + self.overhead();
+        let smaller = SAFE_MTUS.into_iter().find(|&mtu| u64::from(mtu) < packet && mtu >= self.proven_mtu);
+        if let (true, Some(mtu)) = (self.settled(), smaller) {
             self.path_mtu = mtu;
         }
+    }
+
+    /// What is around the data in a full-sized packet.
+    fn overhead(&self) -> u64 {
+        u64::from(self.path_mtu) - self.mss().min(self.path_mtu.into())
     }
 
     /// A segment of so many bytes arrived: so do packets of that size.
@@ -147,8 +152,7 @@ impl Tcp {
         if len == 0 {
             return;
         }
-        let overhead = u64::from(self.path_mtu) - self.mss().min(self.path_mtu.into());
-        let packet = u16::try_from(u64::from(len) + overhead).unwrap_or(u16::MAX);
+        let packet = u16::try_from(u64::from(len) + self.overhead()).unwrap_or(u16::MAX);
         self.proven_mtu = self.proven_mtu.max(packet.min(self.path_mtu));
     }
 
