@@ -228,7 +228,7 @@ impl Stack {
 
     fn on_icmp(&mut self, inner: &Inner<'_>, now: Moment) {
         let (report, quote) = match Message::parse(inner) {
-            Some(Message::Ping(answer)) if self.tokens.take(now) => {
+            Some(Message::Ping(answer)) if answer.len() <= self.mtu && self.tokens.take(now) => {
                 self.replies.push_back((inner.from, answer));
                 return;
             }

@@ -151,10 +151,7 @@ fn a_black_hole_is_stepped_over() {
 #[test]
 fn pings_are_answered() {
     let mut world = World::new(35);
-    let ping = Icmpv4Repr::EchoRequest { ident: 7, seq_no: 9, data: b"payload" };
-    let mut packet = vec![0; 20 + ping.buffer_len()];
-    write_header(&mut packet, FAR.into(), NEAR.into(), IpProtocol::Icmp, ping.buffer_len());
-    ping.emit(&mut Icmpv4Packet::new_unchecked(&mut packet[20..]), &ChecksumCapabilities::default());
+    let mut packet = ping(b"payload");
     world.keep_sent = true;
     world.stack.receive(&mut packet, world.now);
     world.stack.receive(&mut packet6_ping(), world.now);
@@ -167,6 +164,27 @@ fn pings_are_answered() {
     assert_eq!(reply, Icmpv4Repr::EchoReply { ident: 7, seq_no: 9, data: b"payload" });
     let ip = Ipv6Packet::new_checked(&six[..]).unwrap();
     assert_eq!((ip.src_addr(), ip.dst_addr(), ip.payload()[0]), (NEAR6, FAR6, 129));
+}
+
+#[test]
+fn a_ping_whose_answer_would_not_fit_is_not_answered() {
+    let mut world = World::new(36);
+    world.keep_sent = true;
+    // What comes may be longer than what may go: it was taken apart, or the peer has another MTU.
+    world.stack.receive(&mut ping(&[0; 1408 - 28 + 1]), world.now);
+    world.step();
+    assert!(world.sent.is_empty());
+    world.stack.receive(&mut ping(&[0; 1408 - 28]), world.now);
+    world.step();
+    assert_eq!(world.sent.len(), 1);
+}
+
+fn ping(data: &[u8]) -> Vec<u8> {
+    let ping = Icmpv4Repr::EchoRequest { ident: 7, seq_no: 9, data };
+    let mut packet = vec![0; 20 + ping.buffer_len()];
+    write_header(&mut packet, FAR.into(), NEAR.into(), IpProtocol::Icmp, ping.buffer_len());
+    ping.emit(&mut Icmpv4Packet::new_unchecked(&mut packet[20..]), &ChecksumCapabilities::default());
+    packet
 }
 
 fn packet6_ping() -> Vec<u8> {
