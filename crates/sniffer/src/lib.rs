@@ -37,7 +37,7 @@
 //! let mut session = Session::new(Network::Tcp, entry, client, target);
 //!
 //! let wanted = plan.wants(&session, None, Instant::now()).expect("a bare address, on a port of HTTP");
-//! let mut sniffer = wanted.stream();
+//! let sniffer = wanted.stream();
 //! assert_eq!(sniffer.look(b"GET / HTTP/1.1\r\nHost: exam"), Look::NeedMore);
 //! let Look::Found(found) = sniffer.look(b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n") else { panic!() };
 //! if let Some(taken) = plan.accept(&session.target, found) {

@@ -25,8 +25,8 @@ pub enum Look {
     NeedMore,
 }
 
-/// The sniffers of one TCP connection; each that has given up is not asked again.
-#[derive(Clone, Debug)]
+/// The sniffers that are wanted for one TCP connection.
+#[derive(Clone, Copy, Debug)]
 pub struct StreamSniffer {
     tls: bool,
     http: bool,
@@ -40,19 +40,18 @@ impl StreamSniffer {
     }
 
     /// Looks at everything the client has sent, from its first byte on. See [`LIMIT`](crate::LIMIT) for how much is of
-    /// interest.
-    pub fn look(&mut self, seen: &[u8]) -> Look {
+    /// interest. What is said once, other than [`Look::NeedMore`], is not taken back when more is seen.
+    pub fn look(self, seen: &[u8]) -> Look {
         let mut open = false;
-        for (wanted, protocol, sniff) in [
-            (&mut self.tls, Protocol::Tls, tls::sniff as fn(&[u8]) -> Verdict),
-            (&mut self.http, Protocol::Http, http::sniff),
-        ] {
-            if !*wanted {
+        for (wanted, protocol, sniff) in
+            [(self.tls, Protocol::Tls, tls::sniff as fn(&[u8]) -> Verdict), (self.http, Protocol::Http, http::sniff)]
+        {
+            if !wanted {
                 continue;
             }
             match sniff(seen) {
                 Verdict::Name(name) => return Look::Found(Found { protocol, name }),
-                Verdict::NotThis => *wanted = false,
+                Verdict::NotThis => {}
                 Verdict::NeedMore => open = true,
             }
         }

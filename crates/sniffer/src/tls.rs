@@ -99,3 +99,17 @@ fn joined(seen: &[u8], wanted: usize) -> Vec<u8> {
 }
 
 const HANDSHAKE: u8 = 0x16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// F-A16: the rest of a record behind the hello is not copied.
+    #[test]
+    fn f_a16_no_more_is_joined_than_the_hello() {
+        let seen = [&b"\x16\x03\x01\x00\x02ab\x16\x03\x01\x10\x00"[..], &[b'c'; 4096]].concat();
+        let handshake = joined(&seen, 5);
+        assert_eq!((handshake.as_slice(), handshake.capacity()), (&b"abccc"[..], 5));
+        assert_eq!(joined(&seen[..13], 5), b"abc");
+    }
+}

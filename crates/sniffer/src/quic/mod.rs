@@ -35,7 +35,6 @@ enum State {
 }
 
 struct Collecting {
-    dcid: Vec<u8>,
     keys: Keys,
     /// The largest packet number so far.
     largest: u64,
@@ -122,15 +121,12 @@ impl Collecting {
         let opened = keys.open(initial, None)?;
         let mut crypto = CryptoStream::new();
         let verdict = crypto.read(&opened.frames);
-        Some((Self { dcid: initial.dcid.to_vec(), keys, largest: opened.number, crypto }, verdict))
+        Some((Self { keys, largest: opened.number, crypto }, verdict))
     }
 
-    /// The id stays the same until the server has answered (RFC 9000 §7.2), and so do the keys. Nothing of the server is
-    /// seen here: a client that was sent a Retry begins a flow that is decided already.
+    /// The client's id stays the same until the server has answered (RFC 9000 §7.2), and so do the keys, which fit no other
+    /// id. What a server's Retry changes is not seen here: the flow was decided before it came.
     fn go_on(&mut self, initial: &Initial<'_>) -> Verdict {
-        if initial.dcid != self.dcid {
-            return Verdict::NeedMore;
-        }
         let Some(opened) = self.keys.open(initial, Some(self.largest)) else { return Verdict::NeedMore };
         self.largest = self.largest.max(opened.number);
         self.crypto.read(&opened.frames)

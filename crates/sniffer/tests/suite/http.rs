@@ -120,7 +120,7 @@ fn a_stream_is_looked_at_for_all_that_is_wanted() {
         (false, false, BROWSER, false),
         (true, true, b"SSH-2.0-OpenSSH\r\n", false),
     ] {
-        let mut sniffer = StreamSniffer::new(tls, http);
+        let sniffer = StreamSniffer::new(tls, http);
         let looks: Vec<_> = (0..=stream.len()).map(|seen| sniffer.look(&stream[..seen])).collect();
         let first = looks.iter().position(|look| *look != Look::NeedMore).unwrap();
         assert_eq!(first == stream.len() && matches!(looks[first], Look::Found(_)), found, "{tls} {http}");

@@ -93,17 +93,19 @@ fn quinn_with_one_and_with_several_datagrams() {
 
 #[test]
 fn packet_numbers_of_any_length_and_tokens() {
-    let hello = crypto(0, &Hello::to("a.example").message());
+    let message = Hello::to("a.example").message();
+    let hello = crypto(0, &message);
     for version in VERSIONS {
         for number_length in 1..=4 {
             let token = vec![9; 70];
             let sealer = Sealer { number_length, token, dcid: vec![5; 20], ..Sealer::new(version) };
             assert_eq!(feed([sealer.seal(200, &hello)]), [name("a.example")]);
         }
+        // One byte each, and not in order: what is missing follows from the largest so far.
         let sealer = Sealer::new(version);
-        let halves = hello.split_at(40);
-        let (begin, end) = (crypto(0, &halves.0[5..]), crypto(35, halves.1));
-        assert_eq!(feed([sealer.seal(255, &begin), sealer.seal(256, &end)]), [Verdict::NeedMore, name("a.example")]);
+        let parts = [(200, 0..20), (100, 20..40), (300, 40..message.len())];
+        let packets = parts.map(|(number, part)| sealer.seal(number, &crypto(part.start, &message[part])));
+        assert_eq!(feed(packets), [Verdict::NeedMore, Verdict::NeedMore, name("a.example")]);
     }
 }
 
@@ -132,6 +134,11 @@ fn other_flows_end_the_wait_at_once() {
         let long_id = Sealer { dcid: vec![1; 21], ..Sealer::new(version) }.seal(0, &hello);
         assert_eq!(feed([short_id]), [Verdict::NotThis]);
         assert_eq!(feed([long_id]), [Verdict::NotThis]);
+        let long_id = Sealer { scid: vec![1; 21], ..Sealer::new(version) };
+        assert_eq!(feed([long_id.other(1)]), [Verdict::NotThis]);
+        let mut no_quic_bit = sealer.other(1);
+        no_quic_bit[0] ^= 0x40;
+        assert_eq!(feed([no_quic_bit]), [Verdict::NotThis]);
         for number in [0u32, 0xff00_001d, 0x1a2a_3a4a, 2] {
             let mut other = initial.clone();
             other[1..5].copy_from_slice(&number.to_be_bytes());

@@ -8,6 +8,7 @@ use rustls::quic::Version;
 pub(crate) struct Sealer {
     pub(crate) version: Version,
     pub(crate) dcid: Vec<u8>,
+    pub(crate) scid: Vec<u8>,
     pub(crate) token: Vec<u8>,
     /// Bytes of a packet number: 1 to 4.
     pub(crate) number_length: usize,
@@ -15,7 +16,7 @@ pub(crate) struct Sealer {
 
 impl Sealer {
     pub(crate) fn new(version: Version) -> Self {
-        Self { version, dcid: vec![0xd1; 8], token: Vec::new(), number_length: 1 }
+        Self { version, dcid: vec![0xd1; 8], scid: vec![1, 2, 3], token: Vec::new(), number_length: 1 }
     }
 
     /// An Initial packet.
@@ -63,8 +64,8 @@ impl Sealer {
 
     fn rest_of_header(&self) -> Vec<u8> {
         let version: u32 = if matches!(self.version, Version::V2) { 0x6b33_43cf } else { 1 };
-        let dcid_length = [u8::try_from(self.dcid.len()).unwrap()];
-        [&version.to_be_bytes()[..], &dcid_length, &self.dcid, &[3, 1, 2, 3]].concat()
+        let [dcid_length, scid_length] = [&self.dcid, &self.scid].map(|id| [u8::try_from(id.len()).unwrap()]);
+        [&version.to_be_bytes()[..], &dcid_length, &self.dcid, &scid_length, &self.scid].concat()
     }
 }
 
