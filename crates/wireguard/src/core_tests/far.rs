@@ -93,7 +93,7 @@ impl Far {
     pub(super) fn receive(&mut self, from: SocketAddr, datagram: &mut [u8], clock: Clock) {
         let Some(packet) = self.device.receive(from, datagram, clock, &mut self.outbox) else { return };
         if send_back(packet) {
-            self.send(&packet.to_vec(), clock);
+            self.send(packet, clock);
         } else {
             self.card.incoming.push_back(packet.to_vec());
         }

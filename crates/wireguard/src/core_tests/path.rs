@@ -16,7 +16,7 @@ pub(super) struct Weather {
     /// How much longer one may take than another.
     pub(super) jitter: Duration,
     pub(super) loss: f64,
-    /// How many are lost in a row, once one is.
+    /// How many are lost in a row, once one is, if they come soon.
     pub(super) burst: u32,
     pub(super) copies: f64,
     /// How many have a bit changed.
@@ -40,6 +40,9 @@ impl Weather {
     };
 }
 
+/// A burst of losses lasts no longer than this without datagrams.
+const SOON: Duration = Duration::from_secs(1);
+
 pub(super) struct Datagram {
     pub(super) from: SocketAddr,
     pub(super) to: SocketAddr,
@@ -53,6 +56,7 @@ pub(super) struct Path {
     flying: BTreeMap<(Moment, u64), Datagram>,
     count: u64,
     losing: u32,
+    lost_at: Moment,
     free_at: Moment,
 }
 
@@ -64,12 +68,13 @@ impl Path {
             flying: BTreeMap::new(),
             count: 0,
             losing: 0,
+            lost_at: Moment::default(),
             free_at: Moment::default(),
         }
     }
 
     pub(super) fn send(&mut self, mut datagram: Datagram, now: Moment, random: &mut StdRng) {
-        if now < self.broken_until || datagram.bytes.len() > self.weather.limit || self.loses(random) {
+        if now < self.broken_until || datagram.bytes.len() > self.weather.limit || self.loses(now, random) {
             return;
         }
         let Some(leaves) = self.leaves(datagram.bytes.len() as u64, now) else { return };
@@ -84,11 +89,17 @@ impl Path {
         self.fly(datagram, leaves, random);
     }
 
-    fn loses(&mut self, random: &mut StdRng) -> bool {
+    fn loses(&mut self, now: Moment, random: &mut StdRng) -> bool {
+        if now.since(self.lost_at) > SOON {
+            self.losing = 0;
+        }
         if self.losing == 0 && random.random_bool(self.weather.loss / f64::from(self.weather.burst)) {
             self.losing = self.weather.burst;
         }
         let lost = self.losing > 0;
+        if lost {
+            self.lost_at = now;
+        }
         self.losing = self.losing.saturating_sub(1);
         lost
     }

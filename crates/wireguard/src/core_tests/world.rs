@@ -257,7 +257,7 @@ impl World {
             if !stalled {
                 self.post_up();
                 let waker = Waker::from(self.touched.clone());
-                self.stale = self.core.poll_touched(&mut Context::from_waker(&waker)).is_ready();
+                self.stale = self.core.poll_touched(&Context::from_waker(&waker)).is_ready();
             }
         }
         self.most_indices = self.most_indices.max(self.core.device().index_count()).max(self.far.index_count());

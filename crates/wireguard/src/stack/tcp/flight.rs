@@ -156,13 +156,19 @@ impl Flight {
 
     /// A new segment was sent.
     pub(crate) fn push(&mut self, start: u64, len: u32, now: Moment) {
-        if self.segments.is_empty() {
-            (self.delivered_at, self.first_sent_at) = (now, now);
-        }
+        self.restart_rate(now);
         self.in_flight += u64::from(len);
         let sent = self.stamp(start, len, false, now);
         self.segments.push_back(sent);
         self.order.push_back((start, now));
+    }
+
+    /// Nothing was under way, whether all had arrived or all was lost: the time until now says nothing of the path
+    /// (draft-ietf-ccwg-bbr §4.1.1.2.2, C.inflight == 0).
+    const fn restart_rate(&mut self, now: Moment) {
+        if self.in_flight == 0 {
+            (self.delivered_at, self.first_sent_at) = (now, now);
+        }
     }
 
     fn stamp(&self, start: u64, len: u32, retransmitted: bool, now: Moment) -> Sent {
@@ -222,6 +228,7 @@ impl Flight {
             self.lost.push_front(rest.start);
             self.segments.insert(at + 1, rest);
         }
+        self.restart_rate(now);
         self.in_flight += u64::from(len);
         let new = self.stamp(start, len, true, now);
         if let Some(sent) = self.segments.get_mut(at) {

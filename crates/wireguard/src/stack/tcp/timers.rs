@@ -136,8 +136,8 @@ impl Tcp {
     fn suspect_black_hole(&mut self) {
         let Some(first) = self.flight.first() else { return };
         let packet = (first.end - first.start).min(self.mss()) + self.overhead();
-        let smaller = SAFE_MTUS.into_iter().find(|&mtu| u64::from(mtu) < packet && mtu >= self.proven_mtu);
-        if let (true, Some(mtu)) = (self.settled(), smaller) {
+        let smaller = SAFE_MTUS.into_iter().find(|&mtu| u64::from(mtu) < packet).map(|mtu| mtu.max(self.proven_mtu));
+        if let Some(mtu) = smaller.filter(|&mtu| u64::from(mtu) < packet && self.settled()) {
             self.path_mtu = mtu;
         }
     }
