@@ -8,8 +8,9 @@ use super::Egress;
 use super::tcp::{Error, KeepAlive, Read, Segment, Seq, Settings, State, Tcp};
 use crate::Moment;
 
-/// A silent peer is asked after so many seconds, then as often, then given up; the habit of all our sockets.
-const KEEP_ALIVE: KeepAlive = KeepAlive { idle: 15, interval: 15, count: 4 };
+/// A silent peer is asked after so many seconds, then as often, then given up. Later than on sockets of the host: each question
+/// is a packet of a tunnel that should be silent when idle, and a mapping on the way is kept by `persistent-keepalive`.
+const KEEP_ALIVE: KeepAlive = KeepAlive { idle: 120, interval: 15, count: 8 };
 /// Data without an acknowledgement, in seconds; Linux' 15 retries.
 const PATIENCE: u16 = 924;
 

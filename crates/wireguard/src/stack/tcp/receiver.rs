@@ -55,11 +55,12 @@ struct Window {
     /// For tuning: bytes read since when.
     read: u32,
     since: Moment,
-    read_before: u32,
 }
 
 /// RFC 9293 §3.8.6.3 wants less than 500 ms; Linux has 40 ms.
 const ACK_DELAY: Duration = Duration::from_millis(40);
+/// What programs on both ends add to a round trip by doing things in batches.
+const HASTE: Duration = Duration::from_millis(1);
 /// What may wait to be read in the beginning.
 const INITIAL_WINDOW: u32 = 256 * 1024;
 /// Pieces kept out of order. Each costs up to [`chunks`]' least size; an adversary may leave every second byte out.
@@ -81,7 +82,7 @@ impl Receiver {
             recent: [0; 3],
             duplicate: None,
             fin: None,
-            window: Window { size, limit, shift, edge: 0, read: 0, since: now, read_before: 0 },
+            window: Window { size, limit, shift, edge: 0, read: 0, since: now },
             acknowledged: 0,
             ack: Ack::No,
             eager: 16,
@@ -338,19 +339,20 @@ impl Receiver {
         len
     }
 
-    /// Gives twice the room of what was read in the last round trip, so that a window that doubles each time never
-    /// stops (as Linux does).
+    /// Gives twice the room of what is read in a round trip and [`HASTE`], so that a window that doubles each time never
+    /// stops (as Linux does). No more: what the other end may send beyond that only waits in queues on the way, and a new
+    /// connection behind it.
     fn tune(&mut self, len: usize, rtt: Option<Duration>, now: Moment) {
         let window = &mut self.window;
         window.read = window.read.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
-        if now.since(window.since) < rtt.unwrap_or(Duration::from_millis(100)) {
+        let rtt = rtt.unwrap_or(Duration::from_millis(100)) + HASTE;
+        let passed = now.since(window.since);
+        if passed < rtt {
             return;
         }
-        if window.read > window.read_before {
-            let wanted = window.read.saturating_mul(2).saturating_add(32 * 1024);
-            window.size = window.size.max(wanted.min(window.limit));
-            window.read_before = window.read;
-        }
+        let read = u64::from(window.read) * rtt.as_micros() as u64 / (passed.as_micros() as u64).max(1);
+        let wanted = u32::try_from(read * 2 + 32 * 1024).unwrap_or(u32::MAX);
+        window.size = window.size.max(wanted.min(window.limit));
         (window.read, window.since) = (0, now);
     }
 

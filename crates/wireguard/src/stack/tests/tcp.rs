@@ -221,7 +221,7 @@ fn a_silent_peer_is_noticed() {
     world.listen(App::Deaf, 4096);
     let flow = world.connect();
     world.up.up = false;
-    world.pass(Duration::from_secs(80));
+    world.pass(Duration::from_secs(250));
     let mut user = User::default();
     user.read(&flow);
     assert_eq!(user.error, Some(ErrorKind::TimedOut));

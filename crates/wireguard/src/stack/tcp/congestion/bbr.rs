@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::Moment;
 
-use super::{Ack, initial_window, product, rate};
+use super::{Ack, QUANTUM, initial_window, product, rate};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bbr {
@@ -21,6 +21,8 @@ pub(crate) struct Bbr {
     probed_rtt: Moment,
     rounds: u32,
     loss: Loss,
+    /// How much more than the bandwidth explains was acknowledged at once lately.
+    heaps: Heaps,
     /// Under a timeout or the first round of a recovery: no more than this.
     bound: Option<u64>,
     window: u64,
@@ -60,6 +62,26 @@ impl Loss {
             self.lost >= Self::SEGMENTS * mss && self.lost * 100 > (self.delivered + self.lost) * Self::THRESHOLD;
         (self.delivered, self.lost) = (0, 0);
         high
+    }
+}
+
+/// Acknowledgements that come in heaps (draft-ietf-ccwg-bbr §4.5.5, ACK aggregation): a window of two bandwidth-delay
+/// products runs dry before the next heap comes.
+#[derive(Clone, Copy, Debug)]
+struct Heaps {
+    since: Moment,
+    delivered: u64,
+    most: Highest,
+}
+
+impl Heaps {
+    fn on_ack(&mut self, ack: &Ack, bandwidth: u64, round: u32, window: u64) {
+        let mut expected = product(bandwidth, ack.now.since(self.since));
+        if self.delivered <= expected {
+            (self.since, self.delivered, expected) = (ack.now, 0, 0);
+        }
+        self.delivered += ack.delivered;
+        self.most.update(round, (self.delivered - expected).min(window));
     }
 }
 
@@ -126,6 +148,7 @@ impl Bbr {
             probed_rtt: now,
             rounds: 0,
             loss: Loss::default(),
+            heaps: Heaps { since: now, delivered: 0, most: Highest::default() },
             bound: None,
             window: initial_window(mss),
             mss,
@@ -155,6 +178,7 @@ impl Bbr {
         {
             self.bandwidth.update(self.rounds, rate.bytes);
         }
+        self.heaps.on_ack(ack, self.bandwidth.get(), self.rounds, self.window);
         self.learn_rtt(ack);
         let lossy = if ack.round { Some(self.loss.end_round(ack.mss)) } else { None };
         self.advance(ack, lossy);
@@ -264,7 +288,8 @@ impl Bbr {
             // Packet conservation (draft-ietf-ccwg-bbr §4.6.4.2): one comes in, one goes out; two after a timeout.
             *bound = (*bound + ack.delivered).max(ack.in_flight + ack.delivered);
         }
-        let slack = 3 * ack.mss;
+        // What is sent in one go is under way all at once (draft-ietf-ccwg-bbr §4.6.4.1, BBRQuantizationBudget).
+        let slack = (3 * ack.mss).max(product(self.bandwidth.get(), QUANTUM) * 3);
         let gain = match self.phase {
             Phase::Startup { .. } => STARTUP_GAIN,
             Phase::Rtt { .. } => PROBE_RTT_GAIN,
@@ -272,7 +297,8 @@ impl Bbr {
             _ if self.loss.high => 100,
             _ => WINDOW_GAIN,
         };
-        let aim = self.share(gain).map_or_else(|| initial_window(ack.mss), |share| share + slack);
+        let heaps = if self.loss.high { 0 } else { self.heaps.most.get() };
+        let aim = self.share(gain).map_or_else(|| initial_window(ack.mss), |share| share + slack + heaps);
         let grown = self.window + ack.delivered;
         self.window = match self.phase {
             Phase::Startup { .. } => self.window.max(grown.min(aim.max(initial_window(ack.mss)))),

@@ -63,6 +63,10 @@ pub(crate) enum Congestion {
     Bbr(Bbr),
 }
 
+/// What goes out in one go, at most: so much time's worth at the present rate, so that timers are not too many and trains
+/// of packets not too short.
+pub(crate) const QUANTUM: Duration = Duration::from_millis(1);
+
 /// RFC 6928: ten segments.
 fn initial_window(mss: u64) -> u64 {
     mss * 10
