@@ -54,7 +54,7 @@ pub(super) struct World {
     far_at: SocketAddr,
     look_up: Option<Moment>,
     asleep_until: Moment,
-    stalled_until: Moment,
+    stalled_until: Option<Moment>,
     deadline: Option<Moment>,
     /// Something happened that wants a turn.
     stale: bool,
@@ -93,7 +93,7 @@ impl World {
             far_at,
             look_up: None,
             asleep_until: Moment::default(),
-            stalled_until: Moment::default(),
+            stalled_until: None,
             deadline: None,
             stale: true,
             touched: Woken::yes(),
@@ -114,11 +114,13 @@ impl World {
         let number = self.streams.len();
         self.far.serve(plan);
         self.streams.push(Stream::new(number, plan, flow, self.clock.now));
+        self.stale = true;
     }
 
     pub(super) fn talk(&mut self, plan: TalkPlan) {
         let flow = self.core.bind().unwrap();
         self.talks.push(Talk::new(self.talks.len(), flow, plan, self.clock.now));
+        self.stale = true;
     }
 
     pub(super) fn befall(&mut self, fault: Fault) {
@@ -137,7 +139,7 @@ impl World {
             }
             Fault::Stall(lasts) => {
                 silent(lasts);
-                self.stalled_until = self.stalled_until.max(now + lasts);
+                self.stalled_until = self.stalled_until.max(Some(now + lasts));
             }
             Fault::NearMoves => {
                 silent(NOTICE);
@@ -187,7 +189,7 @@ impl World {
     }
 
     fn is_stalled(&self) -> bool {
-        self.clock.now < self.stalled_until
+        self.stalled_until.is_some()
     }
 
     /// When something happens next.
@@ -196,7 +198,7 @@ impl World {
         let users = self.streams.iter().filter_map(Stream::next).chain(self.talks.iter().filter_map(Talk::next));
         // While the socket takes nothing, the driver does not look at what is due already.
         let own = self.deadline.filter(|at| !self.is_stalled() || *at > now);
-        let near = users.chain(own).chain(self.look_up).chain((self.is_stalled()).then_some(self.stalled_until));
+        let near = users.chain(own).chain(self.look_up).chain(self.stalled_until);
         let near = near.min().map(|at| at.max(self.asleep_until));
         let network = self.up.next().into_iter().chain(self.down.next());
         near.into_iter().chain(network).chain(self.far.deadline).min()
@@ -239,6 +241,9 @@ impl World {
     fn run_near(&mut self) {
         if self.look_up.take_if(|at| *at <= self.clock.now).is_some() {
             self.core.set_endpoint(self.peer, self.far_at);
+            self.stale = true;
+        }
+        if self.stalled_until.take_if(|at| *at <= self.clock.now).is_some() {
             self.stale = true;
         }
         for rounds in 0.. {
