@@ -228,7 +228,8 @@ impl Tcp {
         let rtt = self.rtt.smoothed();
         match self.receiver.read(place, full, rtt, now) {
             0 if self.unread() > 0 => Ok(Read::Bytes(0)),
-            0 if self.receiver.finished() => Ok(Read::End),
+            // What was thrown away came before the end, which nobody must take for it.
+            0 if self.receiver.finished() && self.error != Some(Error::Aborted) => Ok(Read::End),
             0 => match self.error {
                 Some(error) => Err(error),
                 None if self.state == State::Closed => Ok(Read::End),

@@ -216,6 +216,23 @@ fn a_stream_survives_an_outage_of_a_minute() {
 }
 
 #[test]
+fn f_g9_a_stream_goes_on_as_soon_as_its_tunnel_does() {
+    let mut world = World::new(8);
+    world.listen(App::Echo, 64 << 10);
+    let flow = world.connect();
+    let mut user = User::default();
+    (world.up.up, world.down.up) = (false, false);
+    assert!(flow.poll_write(&mut cx(), &bytes(0, 1)).is_ready());
+    // By now its timer waits for half a minute.
+    world.pass(Duration::from_secs(40));
+    (world.up.up, world.down.up) = (true, true);
+    world.stack.retry(world.now);
+    world.pass(Duration::from_secs(1));
+    user.read(&flow);
+    assert_eq!(user.read, 1);
+}
+
+#[test]
 fn a_silent_peer_is_noticed() {
     let mut world = World::new(9);
     world.listen(App::Deaf, 4096);
@@ -308,6 +325,18 @@ fn nothing_is_left_of_a_connection_that_ended_before_all_was_sent() {
     world.pass(Duration::from_millis(100));
     assert_eq!(world.stack.flows.len(), 0, "reset");
     assert_eq!(world.stack.turn(world.now, &mut Basket::default()), None);
+}
+
+#[test]
+fn an_abort_is_not_taken_for_the_end_of_what_was_not_read() {
+    let mut world = World::new(16);
+    world.listen(App::Source(1000), 4096);
+    let flow = world.connect();
+    world.pass(Duration::from_millis(100));
+    flow.abort();
+    let mut user = User::default();
+    user.read(&flow);
+    assert_eq!((user.read, user.end, user.error), (0, false, Some(ErrorKind::ConnectionAborted)));
 }
 
 #[test]
