@@ -1,0 +1,159 @@
+//! Carrying a plan out, with `nft` and `ip`.
+
+use std::io::{self, Write as _};
+use std::process::{Command, Output, Stdio};
+
+use thiserror::Error;
+
+use crate::kernel::missing_feature;
+use crate::{Family, Options, OptionsError, Plan, Presence, Step};
+
+/// More rules of ours than anybody has installed.
+const MAX_DUPLICATES: usize = 64;
+
+/// Why the host was not changed, or not wholly. The text says what to do.
+#[derive(Debug, Error)]
+pub enum ApplyError {
+    /// There is nothing to install.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// A program is missing.
+    #[error("`{program}` is not installed; install the package {package}")]
+    NotInstalled {
+        /// Its name.
+        program: &'static str,
+        /// What Debian, Alpine and Fedora call the package.
+        package: &'static str,
+    },
+    /// We may not.
+    #[error("not permitted: changing the firewall needs root (in a container CAP_NET_ADMIN and the host's network)")]
+    NotPermitted,
+    /// The kernel does not know a rule.
+    #[error("this kernel lacks {feature}")]
+    NoFeature {
+        /// Its configuration option and module.
+        feature: &'static str,
+    },
+    /// A program failed for another reason.
+    #[error("`{command}` failed: {said}")]
+    Failed {
+        /// Program and words.
+        command: String,
+        /// What it said.
+        said: String,
+    },
+    /// A program could not be run.
+    #[error("cannot run `{program}`: {source}")]
+    Io {
+        /// Its name.
+        program: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Installs the rules, or replaces installed ones. Blocks until it is done.
+///
+/// # Errors
+/// See [`ApplyError`]. The table is either replaced whole or not at all; routes that were added before it stay, and mean
+/// nothing without it.
+pub fn up(options: &Options) -> Result<(), ApplyError> {
+    carry_out(&Plan::up(options)?)
+}
+
+/// Removes everything that [`up`] may have installed. Blocks until it is done.
+///
+/// # Errors
+/// See [`ApplyError`].
+pub fn down() -> Result<(), ApplyError> {
+    carry_out(&Plan::down())
+}
+
+fn carry_out(plan: &Plan) -> Result<(), ApplyError> {
+    let is_there = |family| family == Family::V4 || has_ipv6();
+    for step in plan.steps() {
+        match step {
+            Step::Table(transaction) => nft(transaction)?,
+            Step::Route(family, presence) if is_there(*family) => route(*family, *presence)?,
+            Step::Rule(family, presence) if is_there(*family) => rule(*family, *presence)?,
+            Step::Route(..) | Step::Rule(..) => {}
+        }
+    }
+    Ok(())
+}
+
+fn has_ipv6() -> bool {
+    std::fs::read_to_string(Family::SWITCH).is_ok_and(|switch| switch.trim() == "0")
+}
+
+fn nft(transaction: &str) -> Result<(), ApplyError> {
+    let words = ["-f".to_owned(), "-".to_owned()];
+    let output = run("nft", "nftables", &words, transaction)?;
+    succeeded("nft", &words, &output)
+}
+
+fn route(family: Family, presence: Presence) -> Result<(), ApplyError> {
+    match presence {
+        Presence::Present => ip(&family.add_route()),
+        // The table does not exist where it is empty: that is an error to `ip`, and what we want.
+        Presence::Absent => run("ip", "iproute2", &family.flush_routes(), "").map(drop),
+    }
+}
+
+fn rule(family: Family, presence: Presence) -> Result<(), ApplyError> {
+    match presence {
+        Presence::Present => {
+            let there = run("ip", "iproute2", &family.show_rules(), "")?;
+            if String::from_utf8_lossy(&there.stdout).contains(&format!("fwmark {}", Family::mark())) {
+                return Ok(());
+            }
+            ip(&family.add_rule())
+        }
+        Presence::Absent => {
+            for _ in 0..MAX_DUPLICATES {
+                let output = run("ip", "iproute2", &family.delete_rule(), "")?;
+                if !output.status.success() {
+                    break;
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+fn ip(words: &[String]) -> Result<(), ApplyError> {
+    let output = run("ip", "iproute2", words, "")?;
+    succeeded("ip", words, &output)
+}
+
+fn succeeded(program: &str, words: &[String], output: &Output) -> Result<(), ApplyError> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("Operation not permitted") || said.contains("you must be root") {
+        return Err(ApplyError::NotPermitted);
+    }
+    if let Some(feature) = missing_feature(&said) {
+        return Err(ApplyError::NoFeature { feature });
+    }
+    Err(ApplyError::Failed { command: format!("{program} {}", words.join(" ")), said: said.trim().to_owned() })
+}
+
+/// Runs a program with `input`, in the language that its messages are read in.
+fn run(program: &'static str, package: &'static str, words: &[String], input: &str) -> Result<Output, ApplyError> {
+    let mut command = Command::new(program);
+    command.args(words).env("LC_ALL", "C").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let outcome = (|| {
+        let mut child = command.spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A program that fails early does not read all of it, and says why.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        child.wait_with_output()
+    })();
+    outcome.map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => ApplyError::NotInstalled { program, package },
+        _ => ApplyError::Io { program, source },
+    })
+}

@@ -1,0 +1,87 @@
+#!/bin/sh
+set -eu
+
+nft -f - <<'EOF'
+add table inet adit
+delete table inet adit
+table inet adit {
+	set alive {
+		type nf_proto
+		size 4
+		flags dynamic,timeout
+		timeout 5s
+	}
+
+	set bypass4 {
+		type ipv4_addr
+		flags interval
+		auto-merge
+		elements = {
+			0.0.0.0/8,
+			10.0.0.0/8,
+			100.64.0.0/10,
+			127.0.0.0/8,
+			169.254.0.0/16,
+			172.16.0.0/12,
+			192.168.0.0/16,
+			224.0.0.0/3
+		}
+	}
+
+	set bypass6 {
+		type ipv6_addr
+		flags interval
+		auto-merge
+		elements = {
+			::/128,
+			::1/128,
+			fc00::/7,
+			fe80::/10,
+			ff00::/8
+		}
+	}
+
+	# Each second the proxy says that it runs.
+	chain pulse {
+		type filter hook output priority raw; policy accept;
+		oifname "lo" udp dport 7892 meta mark 0x1 update @alive { meta nfproto timeout 5s }
+	}
+
+	# Packets of the proxy, and of those who are let through.
+	chain own {
+		meta mark 0x1 accept
+	}
+
+	# Destinations that are left alone.
+	chain bypass {
+		fib daddr type { local, broadcast, anycast, multicast } accept
+		ip daddr @bypass4 accept
+		ip6 daddr @bypass6 accept
+	}
+
+	# What this host sends.
+	chain output {
+		type nat hook output priority -105; policy accept;
+		oifname "lo" accept
+		jump own
+		meta nfproto ipv6 accept
+		meta nfproto != @alive accept
+		meta l4proto != tcp accept
+		tcp flags & (fin | syn | rst | ack) != syn accept
+		jump bypass
+		meta l4proto tcp redirect to :7892
+	}
+}
+EOF
+
+while ip -4 rule del pref 2769 lookup 2769 2>/dev/null; do :; done
+
+ip -4 route flush table 2769 2>/dev/null || :
+
+if [ "$(cat /proc/sys/net/ipv6/conf/lo/disable_ipv6 2>/dev/null)" = 0 ]; then
+	while ip -6 rule del pref 2769 lookup 2769 2>/dev/null; do :; done
+fi
+
+if [ "$(cat /proc/sys/net/ipv6/conf/lo/disable_ipv6 2>/dev/null)" = 0 ]; then
+	ip -6 route flush table 2769 2>/dev/null || :
+fi
