@@ -1,9 +1,9 @@
 //! Which peer an address belongs to: the longest prefix decides (whitepaper §2, "cryptokey routing").
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use rustc_hash::FxHashMap;
 
 use crate::device::PeerId;
 
@@ -12,7 +12,7 @@ use crate::device::PeerId;
 #[derive(Debug, Default)]
 pub(crate) struct AllowedIps {
     /// INVARIANT: sorted by length, the longest first; no map is empty, and its keys are networks of that length.
-    by_length: Vec<(u8, HashMap<IpAddr, PeerId>)>,
+    by_length: Vec<(u8, FxHashMap<IpAddr, PeerId>)>,
 }
 
 impl AllowedIps {
@@ -22,7 +22,7 @@ impl AllowedIps {
         let at = match self.by_length.binary_search_by(|(other, _)| length.cmp(other)) {
             Ok(at) => at,
             Err(at) => {
-                self.by_length.insert(at, (length, HashMap::new()));
+                self.by_length.insert(at, (length, FxHashMap::default()));
                 at
             }
         };

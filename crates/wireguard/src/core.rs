@@ -42,6 +42,9 @@ impl Core {
     /// happens before; that is now if there was no room.
     pub fn turn(&mut self, clock: Clock) -> Option<Moment> {
         let Self { device, stack, outbox } = self;
+        if device.take_revived() {
+            stack.retry(clock.now);
+        }
         let inner = stack.turn(clock.now, &mut Sealing { device, outbox, clock });
         let outer = self.device.turn(clock, &mut self.outbox);
         inner.into_iter().chain(outer).min()

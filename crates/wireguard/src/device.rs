@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
+use rustc_hash::FxHashMap;
 use thiserror::Error;
 
 use crate::allowed_ips::AllowedIps;
@@ -31,7 +32,7 @@ pub struct Device {
     peers: Vec<Peer>,
     by_key: HashMap<PublicKey, PeerId>,
     /// Whose a session or a handshake of ours is.
-    by_index: HashMap<u32, PeerId>,
+    by_index: FxHashMap<u32, PeerId>,
     allowed: AllowedIps,
 }
 
@@ -63,7 +64,7 @@ impl Device {
             random: Box::new(random),
             peers,
             by_key,
-            by_index: HashMap::new(),
+            by_index: FxHashMap::default(),
             allowed,
         }
     }
@@ -172,6 +173,12 @@ impl Device {
                 None
             }
         }
+    }
+
+    /// Whether a peer was heard again after an outage, since this was asked last.
+    pub(crate) fn take_revived(&mut self) -> bool {
+        // Asks all of them.
+        self.peers.iter_mut().fold(false, |any, peer| peer.take_revived() | any)
     }
 
     /// Does what is due. Returns when to come back at the latest.

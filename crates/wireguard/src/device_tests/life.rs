@@ -108,6 +108,24 @@ fn f_g9_an_outage_of_a_minute_ends_with_the_outage() {
 }
 
 #[test]
+fn f_g9_the_end_of_an_outage_is_told() {
+    let mut world = World::new(30);
+    world.say(End::A, 0);
+    world.run(seconds(1));
+    world.say(End::B, 0);
+    world.run(seconds(1));
+    assert!(!world.end(End::A).take_revived());
+    world.network = Box::new(|_, _, _| vec![]);
+    world.say(End::A, 1);
+    world.run(seconds(20));
+    assert!(!world.end(End::A).take_revived());
+    world.network = plain();
+    world.run(seconds(7));
+    assert!(world.end(End::A).take_revived());
+    assert!(!world.end(End::A).take_revived(), "once");
+}
+
+#[test]
 fn f_g9_a_peer_that_restarts_is_found_again() {
     let mut world = World::new(10);
     world.say(End::A, 0);

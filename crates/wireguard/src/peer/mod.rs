@@ -5,10 +5,12 @@ mod sessions;
 mod status;
 mod timers;
 
+use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
+
+use rustc_hash::FxHashMap;
 
 use crate::device::PeerId;
 use crate::noise::{
@@ -23,6 +25,9 @@ pub use status::{Link, Status};
 use sessions::Sessions;
 use timers::{REKEY_ATTEMPT_TIME, REKEY_TIMEOUT, Timers, jitter};
 
+/// When what was sent is not answered for so long, the peer or the way to it is gone rather than slow.
+const OUTAGE: Duration = Duration::from_secs(3);
+
 /// Packets that wait for a session, at most; beyond, the oldest goes (faults F-G14).
 pub(crate) const QUEUE_LIMIT: usize = 256;
 
@@ -35,7 +40,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) clock: Clock,
     pub(crate) out: &'a mut Outbox,
     /// Whose the indices of sessions are.
-    pub(crate) indices: &'a mut HashMap<u32, PeerId>,
+    pub(crate) indices: &'a mut FxHashMap<u32, PeerId>,
     /// Whom we talk to.
     pub(crate) peer: PeerId,
 }
@@ -83,6 +88,8 @@ pub(crate) struct Peer {
     sent: u64,
     received: u64,
     refused: u64,
+    /// Heard again after an outage.
+    revived: bool,
 }
 
 impl Peer {
@@ -110,6 +117,7 @@ impl Peer {
             sent: 0,
             received: 0,
             refused: 0,
+            revived: false,
         }
     }
 
@@ -272,7 +280,13 @@ impl Peer {
         self.endpoint = Some(from);
         self.last_heard = Some(now);
         self.received += len as u64;
+        self.revived |= self.timers.unanswered_since().is_some_and(|since| now.since(since) >= OUTAGE);
         self.timers.heard(now);
+    }
+
+    /// Whether the peer was heard again after an outage, since this was asked last.
+    pub(crate) fn take_revived(&mut self) -> bool {
+        std::mem::take(&mut self.revived)
     }
 
     fn cookie(&self, now: Moment) -> Option<[u8; 16]> {

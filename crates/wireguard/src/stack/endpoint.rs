@@ -154,6 +154,11 @@ impl Endpoint {
         self.tcp.is_in_flight(Seq::new(sequence))
     }
 
+    /// The way was gone for everybody and is back.
+    pub(crate) fn retry(&mut self, now: Moment) {
+        self.tcp.retry(now);
+    }
+
     /// The path carries packets of at most `mtu` bytes.
     pub(crate) fn lower_mtu(&mut self, mtu: usize) {
         self.tcp.lower_mtu(u16::try_from(mtu).unwrap_or(u16::MAX).max(576), self.now);

@@ -281,6 +281,20 @@ impl Flow {
         }
     }
 
+    /// Sends what is under way again with the next visit.
+    pub(crate) fn retry(&self, now: Moment) {
+        self.state.lock().endpoint.retry(now);
+    }
+
+    /// Ends it, because nobody carries its packets any more.
+    pub(crate) fn fail(&self) {
+        let mut state = self.state.lock();
+        state.endpoint.abort();
+        let (reader, writer) = state.wakers();
+        drop(state);
+        reader.into_iter().chain(writer).for_each(Waker::wake);
+    }
+
     /// Lets it send.
     pub(crate) fn visit(&self, turn: &mut Turn<'_>) -> Visit {
         self.scheduled.store(false, Ordering::Release);
@@ -390,7 +404,10 @@ impl State {
     }
 
     fn deadline(&mut self) -> Option<Moment> {
-        let own = if let User::Waits(until) = self.user { Some(until) } else { None };
+        let own = match (self.endpoint.phase(), self.user) {
+            (Phase::Open, User::Waits(until)) => Some(until),
+            _ => None,
+        };
         match (self.endpoint.deadline(), own) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),

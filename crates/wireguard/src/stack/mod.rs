@@ -23,7 +23,7 @@ mod tests;
 mod tokens;
 mod udp;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -32,6 +32,7 @@ use std::task::{Context, Poll};
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use rustc_hash::FxHashMap;
 use smoltcp::wire::{IpAddress, IpProtocol, TcpPacket, UdpPacket};
 
 use self::endpoint::{Endpoint, Turn};
@@ -69,8 +70,8 @@ pub struct Stack {
     addresses: Addresses,
     mtu: usize,
     random: StdRng,
-    flows: HashMap<FlowKey, Arc<Flow>>,
-    sockets: HashMap<u16, Arc<UdpSocket>>,
+    flows: FxHashMap<FlowKey, Arc<Flow>>,
+    sockets: FxHashMap<u16, Arc<UdpSocket>>,
     /// At most one entry for each flow.
     timers: BTreeSet<(Moment, FlowKey)>,
     /// Who is to be visited, in turn.
@@ -96,6 +97,14 @@ impl fmt::Debug for Stack {
     }
 }
 
+impl Drop for Stack {
+    /// Nobody carries the packets of what is still open, so its users have to know.
+    fn drop(&mut self) {
+        self.flows.values().for_each(|flow| flow.fail());
+        self.sockets.values().for_each(|socket| socket.fail());
+    }
+}
+
 impl Stack {
     /// Linux' `ip_local_port_range`.
     const PORTS: RangeInclusive<u16> = 32_768..=60_999;
@@ -113,8 +122,8 @@ impl Stack {
             mtu: mtu.bytes().into(),
             ident: random.random(),
             random,
-            flows: HashMap::new(),
-            sockets: HashMap::new(),
+            flows: FxHashMap::default(),
+            sockets: FxHashMap::default(),
             timers: BTreeSet::new(),
             round: VecDeque::new(),
             ready: Ready::shared(),
@@ -160,6 +169,17 @@ impl Stack {
         let socket = Arc::new(UdpSocket::new(port, self.addresses, self.ready.clone()));
         self.sockets.insert(port, socket.clone());
         Ok(UdpFlow(socket))
+    }
+
+    /// The way was gone for everybody and is back: what was under way is sent again now, not when its timer fires, which
+    /// by then may be a minute away.
+    pub fn retry(&mut self, now: Moment) {
+        for flow in self.flows.values() {
+            flow.retry(now);
+            if flow.schedule() {
+                self.round.push_back(Touched::Tcp(flow.clone()));
+            }
+        }
     }
 
     /// Ready when a user did something that wants a [`Stack::turn`]. Nothing is lost between this and waiting.

@@ -55,6 +55,7 @@ impl UdpFlow {
         }
         match state.received.pop(|bytes| buf.put_slice(bytes.get(..buf.remaining()).unwrap_or(bytes))) {
             Some(from) => Poll::Ready(Ok(from)),
+            None if state.dead => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
             None => {
                 register(&mut state.reader, cx);
                 Poll::Pending
@@ -89,6 +90,9 @@ impl UdpFlow {
             return Poll::Ready(Err(io::ErrorKind::NetworkUnreachable.into()));
         }
         let mut state = self.0.state.lock();
+        if state.dead {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        }
         if !state.sending.push(to, payload) {
             if let Some(cx) = cx {
                 register(&mut state.writer, cx);
@@ -131,7 +135,10 @@ struct State {
     remotes: HashSet<SocketAddr>,
     last: Option<SocketAddr>,
     refused: bool,
+    /// Its user is gone.
     closed: bool,
+    /// Nobody carries its datagrams any more.
+    dead: bool,
 }
 
 /// Datagrams one behind the other, without an allocation for each.
@@ -190,6 +197,15 @@ impl State {
 impl UdpSocket {
     pub(crate) fn new(port: u16, addresses: Addresses, ready: Arc<Ready>) -> Self {
         Self { port, addresses, ready, scheduled: AtomicBool::new(false), state: Mutex::default() }
+    }
+
+    /// Ends it, because nobody carries its datagrams any more.
+    pub(crate) fn fail(&self) {
+        let mut state = self.state.lock();
+        state.dead = true;
+        let (reader, writer) = (state.reader.take(), state.writer.take());
+        drop(state);
+        reader.into_iter().chain(writer).for_each(Waker::wake);
     }
 
     fn touch(self: &Arc<Self>) {

@@ -132,6 +132,18 @@ impl Tcp {
         self.timers.retransmit = now;
     }
 
+    /// The way was gone for everybody and is back: what is under way was lost with it, and was not too large for it.
+    pub(in crate::stack) fn retry(&mut self, now: Moment) {
+        if self.flight.is_empty() || self.state == State::Closed {
+            return;
+        }
+        self.timers.timeouts = 0;
+        self.path_mtu = self.settings.mtu;
+        self.rtt.recovered();
+        self.on_retransmission_timeout();
+        self.timers.retransmit = now;
+    }
+
     /// Large packets vanish, be they full-sized or not: tries smaller ones.
     fn suspect_black_hole(&mut self) {
         let Some(first) = self.flight.first() else { return };

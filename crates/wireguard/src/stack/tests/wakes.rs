@@ -153,3 +153,21 @@ fn a_full_egress_delays_and_does_not_lose() {
     assert_eq!(sent, 11);
     drop(flows);
 }
+
+#[test]
+fn users_hear_that_their_stack_is_gone() {
+    let mut world = World::new(60);
+    world.listen(App::Echo, 4096);
+    let flow = world.connect();
+    let socket = world.stack.bind().unwrap();
+    let (bell, waker) = Bell::new();
+    let cx = &mut Context::from_waker(&waker);
+    let mut place = [0; 8];
+    assert!(flow.poll_read(cx, &mut ReadBuf::new(&mut place)).is_pending());
+    assert!(socket.poll_recv(cx, &mut ReadBuf::new(&mut place)).is_pending());
+    drop(world);
+    assert!(bell.rang());
+    assert!(matches!(flow.poll_read(cx, &mut ReadBuf::new(&mut place)), Poll::Ready(Err(_))));
+    assert!(matches!(socket.poll_recv(cx, &mut ReadBuf::new(&mut place)), Poll::Ready(Err(_))));
+    assert!(matches!(socket.poll_send(cx, b"x", far(9)), Poll::Ready(Err(_))));
+}

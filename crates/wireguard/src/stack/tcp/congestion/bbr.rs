@@ -195,7 +195,7 @@ impl Bbr {
 
     fn advance(&mut self, ack: &Ack, lossy: Option<bool>) {
         let app_limited = ack.rate.is_some_and(|rate| rate.app_limited);
-        let drained = self.share(100).is_some_and(|product| ack.in_flight <= product);
+        let drained = ack.in_flight <= self.share(100).unwrap_or(0);
         match &mut self.phase {
             Phase::Startup { full, still } if ack.round => {
                 let bandwidth = self.bandwidth.get();
@@ -339,6 +339,9 @@ impl Bbr {
             _ => self.bandwidth.get(),
         };
         // One percent less, so that a queue that formed goes away again (draft-ietf-ccwg-bbr §2.5, PacingMarginPercent).
-        Some(bandwidth * gain / 100 * 99 / 100)
+        let paced = bandwidth * gain / 100 * 99 / 100;
+        // The least window is four segments; what timeouts made of the bandwidth must not slow it down to minutes.
+        let floor = smoothed.map_or(0, |smoothed| rate(self.mss, smoothed));
+        Some(paced.max(floor))
     }
 }
