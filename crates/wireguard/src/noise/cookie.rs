@@ -79,12 +79,7 @@ impl Cookie {
     ///
     /// # Errors
     /// [`Rejected::Forged`] if the peer did not make it for that message (F-G5).
-    pub(super) fn open(
-        keys: &LabelKeys,
-        mac1: &[u8],
-        reply: &CookieReply<'_>,
-        now: Moment,
-    ) -> Result<Self, Rejected> {
+    pub(super) fn open(keys: &LabelKeys, mac1: &[u8], reply: &CookieReply<'_>, now: Moment) -> Result<Self, Rejected> {
         let cipher = XChaCha20Poly1305::new(&keys.cookie.into());
         let (sealed, tag) = reply.sealed.split_at(16);
         let mut value: [u8; 16] = sealed.try_into().map_err(|_| Rejected::Forged)?;
