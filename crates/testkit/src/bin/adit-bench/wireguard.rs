@@ -22,7 +22,7 @@ and the origin's count must be what was sent. TCP of origins and of the kernel's
 clients receive or send.
 
 *Bare*: boringtun decapsulating (down) or encapsulating (up) packets of 1,420 bytes on one thread in the same rounds, per GiB of
-those. *Kernel*: no proxy; the client's TCP is the kernel's, over a second `wireguard-go`, whose CPU is shown without the kernel's TCP.";
+the TCP payload that fits into those. *Kernel*: no proxy; the client's TCP is the kernel's, over a second `wireguard-go`, whose CPU is shown without the kernel's TCP.";
 
 /// How long things are measured.
 struct Times {

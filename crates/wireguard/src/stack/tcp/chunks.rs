@@ -94,7 +94,7 @@ impl Chunks {
 
     /// Copies what begins at `offset` into `place`; returns how much there was.
     pub(crate) fn copy(&self, offset: u64, place: &mut [u8]) -> usize {
-        let first = self.list.partition_point(|chunk| chunk.start + chunk.bytes.len() as u64 <= offset);
+        let first = self.find(offset);
         let mut done = 0;
         for chunk in self.list.iter().skip(first) {
             let skip = (offset + done as u64).saturating_sub(chunk.start) as usize;
@@ -110,6 +110,19 @@ impl Chunks {
             done += len;
         }
         done
+    }
+
+    /// The chunk that holds `offset`. Most are full-sized, so a guess is seldom far off.
+    fn find(&self, offset: u64) -> usize {
+        let before = self.list.front().map_or(0, |first| offset.saturating_sub(first.start));
+        let mut at = (before as usize / SIZE).min(self.list.len().saturating_sub(1));
+        while at > 0 && self.list.get(at).is_some_and(|chunk| chunk.start > offset) {
+            at -= 1;
+        }
+        while self.list.get(at).is_some_and(|chunk| chunk.start + chunk.bytes.len() as u64 <= offset) {
+            at += 1;
+        }
+        at
     }
 
     /// Forgets what lies before `offset`.

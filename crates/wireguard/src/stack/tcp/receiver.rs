@@ -60,7 +60,7 @@ struct Window {
 /// RFC 9293 §3.8.6.3 wants less than 500 ms; Linux has 40 ms.
 const ACK_DELAY: Duration = Duration::from_millis(40);
 /// What programs on both ends add to a round trip by doing things in batches.
-const HASTE: Duration = Duration::from_millis(1);
+const HASTE: Duration = Duration::from_micros(300);
 /// What may wait to be read in the beginning.
 const INITIAL_WINDOW: u32 = 256 * 1024;
 /// Pieces kept out of order. Each costs up to [`chunks`]' least size; an adversary may leave every second byte out.
