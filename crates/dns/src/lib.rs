@@ -22,17 +22,38 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod encoded;
 mod fake;
+mod group;
+mod mapping;
 mod message;
 mod nameserver;
+mod plan;
+mod query;
+mod recent;
+mod reply;
 mod resolver;
+mod resolvers;
+mod response;
 mod servers;
+mod service;
+mod system;
 mod tls;
 mod upstream;
+mod wire;
 
 pub use fake::{BadRange, Fake, FakeIp, FakeRanges, Held};
 pub use hickory_proto;
-pub use message::{BadQuestion, BadResponse, Question, Response, read_response};
+pub use message::{BadQuestion, Question};
 pub use nameserver::{BadNameserver, Certificate, Changes, Flaw, Https, Nameserver, Rcode, Subnet, Transport, Via};
-pub use resolver::{AskError, Resolver};
+pub use plan::{AddressMatch, Choose, NameMatch};
+pub use query::{BadQuery, Query};
+pub use reply::Limit;
+pub use resolver::{AskError, Habits, Resolver};
+pub use resolvers::{Fallback, Policy, Resolvers, Upstreams, Ways};
+pub use response::{BadResponse, Response, read_response};
 pub use servers::{Options, Servers, ServersError};
+pub use service::{
+    DnsServer, FakeAction, FakeFilter, FakeOptions, Later, Mode, Now, Original, Service, ServiceOptions,
+};
+pub use system::{HostsFile, read_hosts, read_resolv_conf};

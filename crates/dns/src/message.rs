@@ -1,34 +1,25 @@
-//! Questions and answers as bytes: no socket, no clock, no randomness.
+//! Questions as bytes: no socket, no clock, no randomness.
 
 use std::fmt;
-use std::net::IpAddr;
-use std::time::Duration;
 
 use adit_net::Domain;
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsOption};
-use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use hickory_proto::rr::{DNSClass, Name, RecordType};
 use ipnet::IpNet;
 use thiserror::Error;
 
-use crate::nameserver::Rcode;
+use crate::wire::{NAME_MAX, WireName};
 
 /// What we say we can receive over UDP: what fits any path unfragmented (RFC 9715 §3.2, "DNS flag day 2020").
 pub(crate) const UDP_PAYLOAD: u16 = 1232;
-/// How long a name's absence is believed, whatever its zone says.
-const NEGATIVE_MAX: Duration = Duration::from_secs(300);
-/// How long an answer is believed, whatever it says (RFC 8767 §4 suggests a bound of days).
-const POSITIVE_MAX: Duration = Duration::from_secs(86_400);
-/// How long a server's failure is believed (RFC 9520 §3.2: one second to five minutes).
-const FAILURE: Duration = Duration::from_secs(5);
-/// Longer chains of CNAMEs than any that works elsewhere.
-const CNAMES_MAX: usize = 16;
-
 /// A name and what is asked about it, in class IN.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Question {
     name: Name,
     kind: RecordType,
+    /// Where a client says that it is (RFC 7871). Answers to others are not for it.
+    subnet: Option<IpNet>,
 }
 
 impl Question {
@@ -36,7 +27,7 @@ impl Question {
     #[must_use]
     pub fn new(mut name: Name, kind: RecordType) -> Self {
         name.set_fqdn(true);
-        Self { name, kind }
+        Self { name, kind, subnet: None }
     }
 
     /// As [`Question::new`], for a host's name.
@@ -59,6 +50,44 @@ impl Question {
         self.kind
     }
 
+    /// As [`Question::new`], for a name out of a client's message.
+    pub(crate) fn of_wire(name: &WireName, kind: u16, subnet: Option<IpNet>) -> Self {
+        // As in `of`: this name keeps the limits as well.
+        let name = Name::from_labels(name.labels()).unwrap_or_else(|_| Name::root());
+        Self { subnet, ..Self::new(name, RecordType::from(kind)) }
+    }
+
+    /// Where the client is that asks, if it says so.
+    pub(crate) fn subnet(&self) -> Option<IpNet> {
+        self.subnet
+    }
+
+    /// The question as bytes that no other question has.
+    pub(crate) fn key(&self) -> Box<[u8]> {
+        let mut key = Vec::with_capacity(self.name.len() + 2);
+        for label in self.name.iter() {
+            key.push(u8::try_from(label.len()).unwrap_or_default());
+            key.extend(label.iter().map(u8::to_ascii_lowercase));
+        }
+        key.push(0);
+        let (end, len) = key_end(self.kind.into(), self.subnet);
+        key.extend(end.into_iter().take(len));
+        key.into()
+    }
+
+    /// The name as configurations write it, in lower case; `None` if they cannot.
+    pub(crate) fn text(&self) -> Option<String> {
+        let (name, _) = WireName::read(&self.key(), 0)?;
+        name.text(&mut [0; NAME_MAX]).map(str::to_owned)
+    }
+
+    /// Whether an answer may be given again: what certificates are issued by changes while one waits
+    /// (mihomo-surface.md §7.3).
+    pub(crate) fn may_be_kept(&self) -> bool {
+        let is_challenge = |label: &[u8]| label.eq_ignore_ascii_case(b"_acme-challenge");
+        self.kind != RecordType::TXT || !self.name.iter().next().is_some_and(is_challenge)
+    }
+
     /// The question as a message with recursion desired.
     pub(crate) fn encode(&self, id: u16, extension: Extension) -> Result<Vec<u8>, BadQuestion> {
         let mut message = Message::new(id, MessageType::Query, OpCode::Query);
@@ -76,7 +105,7 @@ impl Question {
         message.to_vec().map_err(|error| BadQuestion(error.to_string()))
     }
 
-    fn is(&self, query: &Query) -> bool {
+    pub(crate) fn is(&self, query: &Query) -> bool {
         query.query_class() == DNSClass::IN && query.query_type() == self.kind && *query.name() == self.name
     }
 }
@@ -101,20 +130,22 @@ pub(crate) enum Extension {
 #[error("the question cannot be written: {0}")]
 pub struct BadQuestion(String);
 
-/// Why bytes are not the answer to a question.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum BadResponse {
-    /// Not a DNS message.
-    #[error("malformed answer: {0}")]
-    Malformed(String),
-    /// A question, or an answer to something other than a query.
-    #[error("not an answer to a query")]
-    NotAnAnswer,
-    /// The answer to another question.
-    #[error("the answer to another question")]
-    OtherQuestion,
+/// What [`Question::key`] has after the name, and how much of it.
+pub(crate) fn key_end(kind: u16, subnet: Option<IpNet>) -> ([u8; KEY_END_MAX], usize) {
+    let mut end = [0; KEY_END_MAX];
+    let parts = kind.to_be_bytes().into_iter();
+    let mut fill =
+        |bytes: &mut dyn Iterator<Item = u8>| end.iter_mut().zip(bytes).map(|(place, byte)| *place = byte).count();
+    let len = match subnet {
+        None => fill(&mut { parts }),
+        Some(IpNet::V4(net)) => fill(&mut parts.chain(net.network().octets()).chain([net.prefix_len()])),
+        Some(IpNet::V6(net)) => fill(&mut parts.chain(net.network().octets()).chain([net.prefix_len()])),
+    };
+    (end, len)
 }
+
+/// A type, an IPv6 address, and the length of a prefix.
+pub(crate) const KEY_END_MAX: usize = 2 + 16 + 1;
 
 /// The id in a message's header, if there is one.
 pub(crate) fn id_of(message: &[u8]) -> Option<u16> {
@@ -131,143 +162,4 @@ pub(crate) fn set_id(message: &mut [u8], id: u16) {
 /// Whether a message says that it is an answer of which a part is missing (QR and TC, RFC 1035 §4.1.1).
 pub(crate) fn is_truncated(message: &[u8]) -> bool {
     message.get(2).is_some_and(|flags| flags & 0x82 == 0x82)
-}
-
-/// Reads `bytes` as the answer to `question`: one message, an answer, to that question with that id.
-///
-/// Total: any bytes give an answer or an error, in time and memory bounded by their length.
-///
-/// # Errors
-/// See [`BadResponse`]. An answer without a question is accepted if it reports an error, as some servers leave it out.
-pub fn read_response(bytes: &[u8], question: &Question, id: u16) -> Result<Response, BadResponse> {
-    let message = Message::from_vec(bytes).map_err(|error| BadResponse::Malformed(error.to_string()))?;
-    if message.metadata.message_type != MessageType::Response || message.metadata.op_code != OpCode::Query {
-        return Err(BadResponse::NotAnAnswer);
-    }
-    let ours = match message.queries.as_slice() {
-        [query] => question.is(query),
-        [] => !matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain),
-        _ => false,
-    };
-    if message.metadata.id != id || !ours {
-        return Err(BadResponse::OtherQuestion);
-    }
-    Ok(Response { question: question.clone(), message, made: false })
-}
-
-/// An answer to a question, of whatever kind.
-#[derive(Clone, Debug)]
-pub struct Response {
-    question: Question,
-    message: Message,
-    /// The configuration's, not a server's.
-    made: bool,
-}
-
-impl Response {
-    /// An answer that nobody gave.
-    pub(crate) fn made(question: &Question, code: Rcode) -> Self {
-        let mut message = Message::new(0, MessageType::Response, OpCode::Query);
-        message.metadata.recursion_desired = true;
-        message.metadata.recursion_available = true;
-        message.metadata.response_code = match code {
-            Rcode::Success => ResponseCode::NoError,
-            Rcode::FormatError => ResponseCode::FormErr,
-            Rcode::ServerFailure => ResponseCode::ServFail,
-            Rcode::NameError => ResponseCode::NXDomain,
-            Rcode::NotImplemented => ResponseCode::NotImp,
-            Rcode::Refused => ResponseCode::Refused,
-        };
-        message.add_query(Query::query(question.name.clone(), question.kind));
-        Self { question: question.clone(), message, made: true }
-    }
-
-    /// Whether the configuration fixes this answer: it wins over all others and is not kept (mihomo-surface.md §7.2).
-    pub(crate) fn is_made(&self) -> bool {
-        self.made
-    }
-
-    /// What the server says about its answer.
-    #[must_use]
-    pub fn code(&self) -> ResponseCode {
-        self.message.metadata.response_code
-    }
-
-    /// The whole message.
-    #[must_use]
-    pub fn message(&self) -> &Message {
-        &self.message
-    }
-
-    /// Takes out the records of these types.
-    pub(crate) fn without(mut self, kinds: &[u16]) -> Self {
-        if !kinds.is_empty() {
-            let kept = |record: &Record| !kinds.contains(&record.record_type().into());
-            self.message.answers.retain(kept);
-            self.message.authorities.retain(kept);
-            self.message.additionals.retain(kept);
-        }
-        self
-    }
-
-    /// The addresses that the question's name has, its CNAMEs followed, in the answer's order; none twice.
-    #[must_use]
-    pub fn addresses(&self) -> Vec<IpAddr> {
-        let mut found = Vec::new();
-        let mut name = &self.question.name;
-        // Bounded: a chain in a hostile answer may be a circle.
-        for _ in 0..CNAMES_MAX {
-            let mut next = None;
-            for record in self.message.answers.iter().filter(|record| record.name == *name) {
-                let address = match &record.data {
-                    RData::A(a) => IpAddr::V4(a.0),
-                    RData::AAAA(aaaa) => IpAddr::V6(aaaa.0),
-                    RData::CNAME(alias) => {
-                        next = Some(&alias.0);
-                        continue;
-                    }
-                    _ => continue,
-                };
-                if record.record_type() == self.question.kind && !found.contains(&address) {
-                    found.push(address);
-                }
-            }
-            match next {
-                Some(alias) if found.is_empty() => name = alias,
-                _ => break,
-            }
-        }
-        found
-    }
-
-    /// How long the answer may be kept; zero is not at all.
-    ///
-    /// The least TTL of all records (mihomo-surface.md §7.3); for absences also the SOA's own bound (RFC 2308 §5), and
-    /// nothing without one.
-    #[must_use]
-    pub fn lifetime(&self) -> Duration {
-        let least = || self.message.all_sections().map(ttl).min().unwrap_or_default();
-        match self.code() {
-            _ if self.made => Duration::ZERO,
-            ResponseCode::NoError if self.has_asked_records() => least().min(POSITIVE_MAX),
-            ResponseCode::NoError | ResponseCode::NXDomain => {
-                let soa = self.message.authorities.iter().find_map(|record| match &record.data {
-                    RData::SOA(soa) => Some(Duration::from_secs(soa.minimum.into())),
-                    _ => None,
-                });
-                soa.map_or(Duration::ZERO, |minimum| minimum.min(least()).min(NEGATIVE_MAX))
-            }
-            ResponseCode::ServFail => FAILURE,
-            _ => Duration::ZERO,
-        }
-    }
-
-    fn has_asked_records(&self) -> bool {
-        self.message.answers.iter().any(|record| record.record_type() == self.question.kind)
-    }
-}
-
-/// RFC 2181 §8: a TTL with the highest bit set is zero.
-fn ttl(record: &Record) -> Duration {
-    Duration::from_secs(i32::try_from(record.ttl).map_or(0, i32::unsigned_abs).into())
 }

@@ -7,8 +7,10 @@ use adit_net::{Dialer, Domain, Resolve, Through};
 use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 
+use crate::group::{Group, Member};
 use crate::nameserver::{Nameserver, Transport};
-use crate::resolver::Resolver;
+use crate::plan::Plan;
+use crate::resolver::{Habits, Resolver};
 use crate::tls::{TlsClient, Trust};
 use crate::upstream::{Out, Upstream, Wire};
 
@@ -34,6 +36,12 @@ pub enum ServersError {
     /// `system` is no server that could be asked by another way.
     #[error("`system` asks beside the way out that is wanted here: write the servers' addresses")]
     System,
+    /// A way out that is not there.
+    #[error("there is neither an outbound nor an interface `{0}` to ask a nameserver through")]
+    NoWay(String),
+    /// A server that knows names' addresses, given by name itself.
+    #[error("default nameserver should be pure IP, and {0} is a name")]
+    DefaultByName(Domain),
     /// A server given by name, and nobody who could know its address.
     #[error("the nameserver {0} is given by name: add one that is given by address, to look the name up with")]
     NoBootstrap(Domain),
@@ -60,7 +68,7 @@ pub struct Servers {
 }
 
 /// A server and what its connections share.
-struct Prepared {
+pub(crate) struct Prepared {
     nameserver: Nameserver,
     wire: Wire,
 }
@@ -94,8 +102,8 @@ impl Servers {
     #[must_use]
     pub fn resolver(&self, dialer: Arc<dyn Dialer>) -> Resolver {
         let bootstrap = self.bootstrap(&dialer);
-        let upstreams = self.list.iter().map(|one| one.upstream(&dialer, bootstrap.as_ref())).collect();
-        Resolver::new(upstreams, self.options.ipv6)
+        let upstreams = self.list.iter().map(|one| one.upstream(&dialer, bootstrap.as_ref()));
+        self.over_all(upstreams)
     }
 
     /// Who knows the servers' own addresses, if any of them has to be looked up.
@@ -108,8 +116,12 @@ impl Servers {
             return None;
         }
         let by_address = self.list.iter().filter(|one| is_by_address(&one.nameserver));
-        let upstreams = by_address.map(|one| one.upstream(dialer, None)).collect();
-        Some(Arc::new(Resolver::new(upstreams, self.options.ipv6)))
+        Some(Arc::new(self.over_all(by_address.map(|one| one.upstream(dialer, None)))))
+    }
+
+    fn over_all(&self, upstreams: impl Iterator<Item = Arc<Upstream>>) -> Resolver {
+        let plan = Plan::from(Group(upstreams.map(Member::Server).collect()));
+        Resolver::new(plan, Habits { ipv6: self.options.ipv6, ..Habits::default() })
     }
 }
 
@@ -126,7 +138,7 @@ impl fmt::Debug for Servers {
 }
 
 impl Prepared {
-    fn new(nameserver: Nameserver, trust: &Trust) -> Result<Self, ServersError> {
+    pub(crate) fn new(nameserver: Nameserver, trust: &Trust) -> Result<Self, ServersError> {
         let tls = |host, certificate, alpn| {
             TlsClient::new(trust, host, certificate, alpn)
                 .map_err(|cause| ServersError::Tls { server: nameserver.to_string(), cause })
@@ -146,7 +158,7 @@ impl Prepared {
         Ok(Self { nameserver, wire })
     }
 
-    fn upstream(&self, dialer: &Arc<dyn Dialer>, names: Option<&Arc<dyn Resolve>>) -> Arc<Upstream> {
+    pub(crate) fn upstream(&self, dialer: &Arc<dyn Dialer>, names: Option<&Arc<dyn Resolve>>) -> Arc<Upstream> {
         let out = Out { dialer: Arc::clone(dialer), names: names.cloned() };
         Arc::new(Upstream::new(self.nameserver.to_string(), self.nameserver.changes.clone(), self.wire.clone(), out))
     }

@@ -23,7 +23,7 @@ mod writer;
 pub use range::{BadRange, FakeRanges};
 
 /// Places passed over after a process that was killed: as many may have been given out without being written down.
-const PASSED_OVER: u32 = 256;
+const PASSED_OVER: u32 = 4096;
 
 /// Fake addresses and their names, in both directions.
 ///

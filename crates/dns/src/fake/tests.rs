@@ -112,8 +112,8 @@ fn a_range_that_wrapped_is_restored_in_the_order_of_use() {
     let last: Vec<_> = (0..8).map(|n| fake.v4(&name(n)).unwrap()).collect();
     drop(fake);
     let fake = FakeIp::open(small, &scratch.file()).unwrap();
-    for n in 5..8 {
-        assert_eq!(fake.original(last[n].into()), Some(Fake::Name(name(n))));
+    for (n, ip) in last.iter().enumerate().skip(5) {
+        assert_eq!(fake.original((*ip).into()), Some(Fake::Name(name(n))));
     }
     drop(fake);
     let fake = FakeIp::open(small, &scratch.file()).unwrap();

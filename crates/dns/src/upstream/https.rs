@@ -17,8 +17,9 @@ use tokio_rustls::client::TlsStream;
 
 use super::kept::{Connection, Kept};
 use super::{Reach, UpstreamError};
-use crate::message::{Extension, Question, Response, read_response};
+use crate::message::{Extension, Question};
 use crate::nameserver::Https;
+use crate::response::{Response, read_response};
 use crate::tls::TlsClient;
 
 /// The media type of a DNS message (RFC 8484 §6).

@@ -11,8 +11,9 @@ use rand::rngs::OsRng;
 use thiserror::Error;
 use tokio::time::timeout;
 
-use crate::message::{BadQuestion, BadResponse, Extension, Question, Response};
+use crate::message::{BadQuestion, Extension, Question};
 use crate::nameserver::{Changes, Https, Rcode};
+use crate::response::{BadResponse, Response};
 use crate::tls::TlsClient;
 
 mod https;
@@ -162,7 +163,10 @@ impl Upstream {
         if self.changes.disabled.contains(&question.kind().into()) {
             return Ok(Response::made(question, Rcode::Success));
         }
-        let subnet = self.changes.subnet.map(|subnet| subnet.network);
+        let subnet = match (self.changes.subnet, question.subnet()) {
+            (Some(ours), theirs) if ours.replaces || theirs.is_none() => Some(ours.network),
+            (_, theirs) => theirs,
+        };
         let mut response = self.send(question, Extension::Edns(subnet)).await?;
         // RFC 6891 §7: a server that does not know EDNS says so, and is asked without.
         if matches!(response.code(), ResponseCode::FormErr | ResponseCode::NotImp) && !response.is_made() {

@@ -14,7 +14,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::kept::{Connection, Kept};
 use super::{Reach, UpstreamError, random_id};
-use crate::message::{Extension, Question, Response, id_of, read_response, set_id};
+use crate::message::{Extension, Question, id_of, set_id};
+use crate::response::{Response, read_response};
 use crate::tls::TlsClient;
 
 /// How long a connection without questions is kept (RFC 7766 §6.2.3: in the order of seconds).

@@ -9,7 +9,8 @@ use tokio::io::ReadBuf;
 use tokio::time::timeout;
 
 use super::{Reach, UpstreamError, random_id};
-use crate::message::{Extension, Question, Response, id_of, is_truncated, read_response};
+use crate::message::{Extension, Question, id_of, is_truncated};
+use crate::response::{Response, read_response};
 
 /// How long the first answer may take before the question is sent again; doubled each time.
 const RETRANSMIT: Duration = Duration::from_secs(1);

@@ -3,12 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
 mod bytes;
+mod clients;
 mod datagrams;
 mod https;
+mod killed;
 mod loopback;
 mod resolver;
 mod script;
 mod servers;
+mod sockets;
 mod streams;
 mod tls;
 mod world;
