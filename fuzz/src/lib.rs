@@ -5,6 +5,7 @@
 //! than there is, that it does not matter where the input was cut, that what was written is read back.
 
 mod config;
+mod dns;
 mod http;
 mod input;
 mod names;
@@ -12,14 +13,17 @@ mod outbound;
 mod reality;
 mod router;
 mod socks;
+mod wireguard;
 
 pub use config::{config, link, wg_quick};
+pub use dns::{dns_answer, nameserver};
 pub use http::{http_chunked, http_request, http_response};
 pub use names::names;
 pub use outbound::{vision, vless};
 pub use reality::{reality_handshake, reality_messages, reality_opener};
 pub use router::{geo_dat, geo_mmdb, mrs, provider, rules};
 pub use socks::socks;
+pub use wireguard::{wg_datagram, wg_fragments, wg_inner, wg_tcp};
 
 #[cfg(test)]
 mod tests {
@@ -54,6 +58,6 @@ mod tests {
 
     seeds! {
         socks http_request http_response http_chunked vless vision reality_handshake reality_opener reality_messages
-        rules provider mrs geo_dat geo_mmdb names config link wg_quick
+        rules provider mrs geo_dat geo_mmdb names config link wg_quick wg_datagram wg_inner wg_tcp wg_fragments dns_answer nameserver
     }
 }
