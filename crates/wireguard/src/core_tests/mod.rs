@@ -2,6 +2,7 @@
 
 mod far;
 mod path;
+mod regressions;
 mod schedule;
 mod schedules;
 mod stream;

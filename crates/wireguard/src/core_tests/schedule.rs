@@ -154,7 +154,8 @@ fn plan(random: &mut StdRng, number: u16, both: bool) -> Plan {
         near,
         drops: random.random_bool(0.5),
         far: far_ending,
-        far_buffer: [2_000, 16_000, 100_000][random.random_range(0..3)],
+        // A small window and much to send would take minutes.
+        far_buffer: [2_000, 16_000, 100_000][random.random_range(0..3)].max(up / 10),
     }
 }
 

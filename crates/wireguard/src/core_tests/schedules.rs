@@ -149,7 +149,12 @@ fn asked_for() -> Option<Range<u64>> {
 
 #[test]
 fn f_g13_streams_survive_whatever_befalls_the_tunnel() {
-    all(0..400);
+    all(0..1_500);
+}
+
+#[test]
+fn f_g13_nor_is_any_other_schedule_too_much() {
+    all(1_500..3_000);
 }
 
 #[test]
