@@ -202,12 +202,12 @@ impl<'a> Builder<'a> {
         if let Some(name) = by_name.filter(|_| self.names.is_none()) {
             return Err(ServersError::NoBootstrap(name.clone()));
         }
+        let out = Out { shares: via.is_some(), ..Out::new(&dialer, self.names.as_ref()) };
         let member = if one.transport == Transport::System {
-            let out = Out { dialer, names: None };
             let path = self.upstreams.resolv_conf.clone();
             Member::System(Arc::new(SystemServers::new(path, one.changes.clone(), out)))
         } else {
-            Member::Server(Prepared::new(one.clone(), &self.trust)?.upstream(&dialer, self.names.as_ref()))
+            Member::Server(Prepared::new(one.clone(), &self.trust)?.upstream(out))
         };
         self.made.push((one.clone(), via, member.clone()));
         Ok(member)

@@ -102,7 +102,7 @@ impl Servers {
     #[must_use]
     pub fn resolver(&self, dialer: Arc<dyn Dialer>) -> Resolver {
         let bootstrap = self.bootstrap(&dialer);
-        let upstreams = self.list.iter().map(|one| one.upstream(&dialer, bootstrap.as_ref()));
+        let upstreams = self.list.iter().map(|one| one.upstream(Out::new(&dialer, bootstrap.as_ref())));
         self.over_all(upstreams)
     }
 
@@ -116,7 +116,7 @@ impl Servers {
             return None;
         }
         let by_address = self.list.iter().filter(|one| is_by_address(&one.nameserver));
-        Some(Arc::new(self.over_all(by_address.map(|one| one.upstream(dialer, None)))))
+        Some(Arc::new(self.over_all(by_address.map(|one| one.upstream(Out::new(dialer, None))))))
     }
 
     fn over_all(&self, upstreams: impl Iterator<Item = Arc<Upstream>>) -> Resolver {
@@ -158,8 +158,7 @@ impl Prepared {
         Ok(Self { nameserver, wire })
     }
 
-    pub(crate) fn upstream(&self, dialer: &Arc<dyn Dialer>, names: Option<&Arc<dyn Resolve>>) -> Arc<Upstream> {
-        let out = Out { dialer: Arc::clone(dialer), names: names.cloned() };
+    pub(crate) fn upstream(&self, out: Out) -> Arc<Upstream> {
         Arc::new(Upstream::new(self.nameserver.to_string(), self.nameserver.changes.clone(), self.wire.clone(), out))
     }
 }

@@ -1,29 +1,31 @@
 //! Answers clients: from `hosts`, with fake addresses, from memory, or by asking.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_net::{Domain, HostsEntry, HostsTable};
+use adit_net::{Domain, HostsEntry};
 
 use crate::cache::{Age, Kept};
 use crate::fake::{Fake, FakeIp};
 use crate::mapping::Mapping;
-use crate::plan::NameMatch;
 use crate::query::{Query, code};
 use crate::reply::{Limit, Reply, kind, refuse};
-use crate::resolver::Resolver;
 use crate::wire::{NAME_MAX, WireName};
 
 use self::gate::{Gate, Place};
+use self::reversed::reversed;
 
 mod alias;
 mod gate;
 mod listen;
+mod options;
+mod reversed;
 mod tcp;
 mod udp;
 
 pub use listen::DnsServer;
+pub use options::{FakeAction, FakeFilter, FakeOptions, Mode, ServiceOptions};
 
 /// How long an address from `hosts` may be kept, in seconds (mihomo-surface.md §7.5).
 const HOSTS_TTL: u32 = 10;
@@ -31,75 +33,6 @@ const HOSTS_TTL: u32 = 10;
 const ALIASES_MAX: usize = 16;
 /// Questions that may be open at once, to the resolver; a further one gets no answer, not a queue.
 const OPEN_MAX: usize = 512;
-
-/// What clients are answered.
-#[derive(Clone)]
-pub struct ServiceOptions {
-    /// Whom to ask what is not known here.
-    pub resolver: Arc<Resolver>,
-    /// `use-hosts`: names with fixed addresses, in this order (the configuration's, then the system's).
-    pub hosts: Vec<Arc<dyn HostsTable>>,
-    /// `enhanced-mode`.
-    pub mode: Mode,
-    /// Whether AAAA questions are answered with addresses: the effective `dns.ipv6`.
-    pub ipv6: bool,
-}
-
-/// `enhanced-mode`: how a connection to an address gets its name back.
-#[derive(Clone)]
-pub enum Mode {
-    /// Not at all.
-    Normal,
-    /// By the addresses in answers.
-    RedirHost,
-    /// By addresses that stand for names, and for names without one as in [`Mode::RedirHost`].
-    FakeIp(FakeOptions),
-}
-
-/// Who gets fake addresses.
-#[derive(Clone)]
-pub struct FakeOptions {
-    /// The addresses. A new configuration with the same ranges takes over the old one's.
-    pub addresses: Arc<FakeIp>,
-    /// `fake-ip-filter`.
-    pub filter: FakeFilter,
-    /// `fake-ip-ttl`, in seconds.
-    pub ttl: u32,
-}
-
-/// `fake-ip-filter` with its modes. Names are given in lower case, without a trailing dot.
-#[derive(Clone)]
-pub enum FakeFilter {
-    /// These names get real addresses.
-    Blacklist(NameMatch),
-    /// Only these names get fake addresses.
-    Whitelist(NameMatch),
-    /// The first that matches decides; a name that none matches gets a fake address.
-    Rules(Vec<(NameMatch, FakeAction)>),
-}
-
-/// What a rule of a [`FakeFilter`] says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FakeAction {
-    /// `fake-ip`
-    Fake,
-    /// `real-ip`
-    Real,
-}
-
-impl FakeFilter {
-    /// Whether `name` gets a fake address.
-    #[must_use]
-    pub fn is_fake(&self, name: &str) -> bool {
-        match self {
-            Self::Blacklist(names) => !names(name),
-            Self::Whitelist(names) => names(name),
-            Self::Rules(rules) => {
-                rules.iter().find(|(names, _)| names(name)).is_none_or(|(_, action)| *action == FakeAction::Fake)
-            }
-        }
-    }
-}
 
 /// What an address that a client connects to stands for (mihomo-surface.md §7.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -394,63 +327,4 @@ fn finish_with(query: &Query<'_>, ips: &[IpAddr], ttl: u32, limit: Limit, out: &
         reply.address(*ip, ttl);
     }
     reply.finish(limit);
-}
-
-/// The address whose name is asked for (RFC 1035 §3.5, RFC 3596 §2.5); `name` is in lower case.
-fn reversed(name: &str) -> Option<IpAddr> {
-    if let Some(labels) = name.strip_suffix(".in-addr.arpa") {
-        let mut octets = [0; 4];
-        let mut labels = labels.split('.');
-        for octet in octets.iter_mut().rev() {
-            *octet = labels.next()?.parse().ok()?;
-        }
-        return labels.next().is_none().then(|| Ipv4Addr::from(octets).into());
-    }
-    let labels = name.strip_suffix(".ip6.arpa")?;
-    let mut number = 0_u128;
-    let mut count = 0_u32;
-    for label in labels.split('.') {
-        let digit = u128::from_str_radix(label, 16).ok().filter(|_| label.len() == 1)?;
-        number |= digit.checked_shl(count.checked_mul(4)?)?;
-        count = count.checked_add(1)?;
-    }
-    (count == 32).then(|| Ipv6Addr::from(number).into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_read_backwards() {
-        for (name, ip) in [
-            ("4.0.18.198.in-addr.arpa", Some("198.18.0.4")),
-            ("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", Some("2001:db8::1")),
-            ("0.18.198.in-addr.arpa", None),
-            ("5.4.0.18.198.in-addr.arpa", None),
-            ("256.0.18.198.in-addr.arpa", None),
-            ("0.0.8.b.d.0.1.0.0.2.ip6.arpa", None),
-            ("10.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", None),
-            ("0.1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", None),
-            ("in-addr.arpa", None),
-            ("www.example", None),
-        ] {
-            assert_eq!(reversed(name).map(|ip| ip.to_string()).as_deref(), ip, "{name}");
-        }
-    }
-
-    #[test]
-    fn filters_decide_as_their_modes_say() {
-        let set = |names: &'static [&'static str]| -> NameMatch { Arc::new(move |name: &str| names.contains(&name)) };
-        let blacklist = FakeFilter::Blacklist(set(&["a.example"]));
-        let whitelist = FakeFilter::Whitelist(set(&["a.example"]));
-        let rules = FakeFilter::Rules(vec![
-            (set(&["a.example"]), FakeAction::Fake),
-            (set(&["a.example", "b.example"]), FakeAction::Real),
-        ]);
-        let say = |filter: &FakeFilter| ["a.example", "b.example", "c.example"].map(|name| filter.is_fake(name));
-        assert_eq!(say(&blacklist), [false, true, true]);
-        assert_eq!(say(&whitelist), [true, false, false]);
-        assert_eq!(say(&rules), [true, false, true]);
-    }
 }

@@ -69,6 +69,15 @@ pub(crate) struct Out {
     pub(crate) dialer: Arc<dyn Dialer>,
     /// Knows the addresses of servers given by name.
     pub(crate) names: Option<Arc<dyn Resolve>>,
+    /// Whether a socket costs so much (a handshake with a proxy) that questions share it.
+    pub(crate) shares: bool,
+}
+
+impl Out {
+    /// A way out whose sockets cost next to nothing.
+    pub(crate) fn new(dialer: &Arc<dyn Dialer>, names: Option<&Arc<dyn Resolve>>) -> Self {
+        Self { dialer: Arc::clone(dialer), names: names.cloned(), shares: false }
+    }
 }
 
 /// The way to one server.
@@ -122,7 +131,7 @@ pub(crate) struct Upstream {
 }
 
 enum Method {
-    Udp { reach: Arc<Reach>, whole: pipe::Pipes },
+    Udp { sockets: udp::Sockets, whole: pipe::Pipes },
     Stream(pipe::Pipes),
     Https(https::Post),
     Fixed(Rcode),
@@ -135,7 +144,10 @@ impl Upstream {
         let method = match wire {
             Wire::Udp(server) => {
                 let reach = reach(server);
-                Method::Udp { whole: pipe::Pipes::new(Arc::clone(&reach), None, false), reach }
+                Method::Udp {
+                    whole: pipe::Pipes::new(Arc::clone(&reach), None, false),
+                    sockets: udp::Sockets::new(reach),
+                }
             }
             Wire::Tcp(server) => Method::Stream(pipe::Pipes::new(reach(server), None, false)),
             Wire::Tls { server, tls, one_shot } => Method::Stream(pipe::Pipes::new(reach(server), Some(tls), one_shot)),
@@ -180,7 +192,7 @@ impl Upstream {
             Method::Fixed(code) => Ok(Response::made(question, *code)),
             Method::Stream(pipes) => pipes.ask(question, extension).await,
             Method::Https(post) => post.ask(question, extension).await,
-            Method::Udp { reach, whole } => match udp::ask(reach, question, extension).await {
+            Method::Udp { sockets, whole } => match sockets.ask(question, extension).await {
                 Ok(Some(response)) => Ok(response),
                 // Truncated, or a way out without UDP.
                 Ok(None) | Err(UpstreamError::Dial(DialError::Unsupported(Network::Udp))) => {

@@ -1,12 +1,14 @@
 //! UDP: loss, forgery, truncation.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use adit_dns::Options;
 use adit_dns::hickory_proto::op::ResponseCode;
 use adit_dns::hickory_proto::rr::RecordType;
 use adit_net::{Resolve as _, ResolveError};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::script::{address, huge, reply};
 use crate::world::{Act, World, say};
@@ -138,4 +140,31 @@ async fn the_server_is_told_the_subnet() {
         say(address(query, 4))
     });
     assert_eq!(resolve(&world, &["10.0.0.1#ecs=198.51.100.77/24"]).await.unwrap(), ["192.0.2.4"]);
+}
+
+/// F-E6: a flood of names at a dead server opens a bounded number of sockets, and the server is found when it is back.
+#[tokio::test(start_paused = true)]
+async fn a_flood_shares_sockets() {
+    let world = World::default();
+    world.udp(SERVER, |_, _| vec![]);
+    let resolver = Arc::new(world.resolver(&["10.0.0.1"], Options::default()));
+    let mut flood = tokio::task::JoinSet::new();
+    for n in 0..400 {
+        let resolver = Arc::clone(&resolver);
+        flood.spawn(async move { resolver.resolve(&format!("n{n}.example").parse().unwrap()).await });
+    }
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!((world.asked(SERVER), world.seen(|seen| seen.sockets.len())), (400, 64));
+    // Back again: questions on shared sockets get their own answers.
+    world.udp(SERVER, |query, _| {
+        let label = query.queries[0].name().iter().next().unwrap().to_vec();
+        let n: u32 = str::from_utf8(&label[1..]).unwrap().parse().unwrap();
+        say(address(query, u8::try_from(n % 250).unwrap()))
+    });
+    for n in 0..250_u8 {
+        let found = resolver.resolve(&format!("n{n}.example").parse().unwrap()).await.unwrap();
+        assert_eq!(found, [IpAddr::from([192, 0, 2, n])]);
+    }
+    assert!(flood.join_all().await.iter().all(Result::is_ok));
+    assert!(world.seen(|seen| seen.sockets.len()) <= 64 + 1);
 }

@@ -8,6 +8,7 @@ mod datagrams;
 mod https;
 mod killed;
 mod loopback;
+mod plans;
 mod resolver;
 mod script;
 mod servers;
