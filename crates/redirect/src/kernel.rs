@@ -3,7 +3,7 @@
 /// Kernel features that a rule needs, by a word of the rule: `CONFIG_` names, and modules that may be missing.
 const FEATURES: [(&str, &str); 8] = [
     ("tproxy", "CONFIG_NFT_TPROXY (module nft_tproxy)"),
-    ("socket", "CONFIG_NFT_SOCKET (module nft_socket)"),
+    ("socket cgroupv2", "CONFIG_NFT_SOCKET (module nft_socket)"),
     ("redirect", "CONFIG_NFT_REDIR and CONFIG_NFT_NAT (module nft_redir)"),
     ("type nat", "CONFIG_NFT_NAT (module nft_chain_nat)"),
     ("fib ", "CONFIG_NFT_FIB_INET (module nft_fib_inet)"),

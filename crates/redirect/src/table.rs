@@ -22,6 +22,7 @@ const NAT_PRIORITY: i32 = -105;
 const OUTPUT: &str = "What this host sends.";
 const PREROUTING: &str = "What comes in.";
 const FORWARDED: &str = "What comes in to be sent on.";
+const ESTABLISHED: &str = "A connection stays where it began.";
 const DNS: &str = "Questions go to the proxy, whoever was asked.";
 
 /// One transaction that replaces the table, whether there was one or not.
@@ -229,13 +230,11 @@ fn tproxy(options: &Options, chains: &mut Vec<Chain>) {
                 .rule(set_mark("meta mark")),
         );
         // Elsewhere, it would be taken for somebody else's and be reset from far away.
-        chains.push(
-            Chain::plain("established", "A connection stays with the proxy, even when that is gone.").rule(format!(
-                "{} {}",
-                has_mark("ct mark"),
-                set_mark("meta mark")
-            )),
-        );
+        chains.push(Chain::plain("established", ESTABLISHED).rule(format!(
+            "{} {}",
+            has_mark("ct mark"),
+            set_mark("meta mark")
+        )));
     }
     chains.push(
         Chain::hooked("prerouting", "filter hook prerouting priority mangle", PREROUTING)
@@ -255,16 +254,18 @@ fn tproxy(options: &Options, chains: &mut Vec<Chain>) {
                 .rules(marks(options).map(|mark| format!("{mark} accept")))
                 .rule("meta l4proto != { tcp, udp } accept")
                 .rule("ct direction reply accept")
-                .rule(format!(
-                    "meta l4proto tcp socket transparent 1 socket wildcard 0 {} accept",
-                    set_mark("meta mark")
-                ))
-                .rule(format!("{NO_SYN} accept"))
+                .rule(format!("{NO_SYN} goto forwarded_established"))
                 .rules(gate(options))
                 .rule_if(options.dns.is_some(), "th dport 53 accept")
                 .rule("jump bypass")
-                .rule(format!("{divert} {} accept", set_mark("meta mark")))
+                .rule(format!("{divert} {} {} accept", set_mark("meta mark"), set_mark("ct mark")))
                 .rule_if(options.kill_switch, "drop"),
+        );
+        // Not by `socket transparent`: the segment that ends a handshake has no socket yet.
+        let known = format!("meta l4proto tcp {} tproxy to :{}", has_mark("ct mark"), options.port);
+        chains.push(
+            Chain::plain("forwarded_established", ESTABLISHED)
+                .rule(format!("{known} {} accept", set_mark("meta mark"))),
         );
     }
 }

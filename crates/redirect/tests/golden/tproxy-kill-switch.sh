@@ -116,7 +116,7 @@ table inet adit {
 		meta mark set meta mark & 0x00ffffff | 0xad000000
 	}
 
-	# A connection stays with the proxy, even when that is gone.
+	# A connection stays where it began.
 	chain established {
 		ct mark & 0xff000000 == 0xad000000 meta mark set meta mark & 0x00ffffff | 0xad000000
 	}
@@ -142,12 +142,16 @@ table inet adit {
 		meta mark & 0xff0000 == 0x40000 accept
 		meta l4proto != { tcp, udp } accept
 		ct direction reply accept
-		meta l4proto tcp socket transparent 1 socket wildcard 0 meta mark set meta mark & 0x00ffffff | 0xad000000 accept
-		tcp flags & (fin | syn | rst | ack) != syn accept
+		tcp flags & (fin | syn | rst | ack) != syn goto forwarded_established
 		th dport 53 accept
 		jump bypass
-		meta l4proto { tcp, udp } tproxy to :7893 meta mark set meta mark & 0x00ffffff | 0xad000000 accept
+		meta l4proto { tcp, udp } tproxy to :7893 meta mark set meta mark & 0x00ffffff | 0xad000000 ct mark set ct mark & 0x00ffffff | 0xad000000 accept
 		drop
+	}
+
+	# A connection stays where it began.
+	chain forwarded_established {
+		meta l4proto tcp ct mark & 0xff000000 == 0xad000000 tproxy to :7893 meta mark set meta mark & 0x00ffffff | 0xad000000 accept
 	}
 
 	# Questions go to the proxy, whoever was asked.

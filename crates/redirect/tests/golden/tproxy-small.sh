@@ -78,7 +78,7 @@ table inet adit {
 		meta mark set meta mark & 0x00ffffff | 0xad000000
 	}
 
-	# A connection stays with the proxy, even when that is gone.
+	# A connection stays where it began.
 	chain established {
 		ct mark & 0xff000000 == 0xad000000 meta mark set meta mark & 0x00ffffff | 0xad000000
 	}

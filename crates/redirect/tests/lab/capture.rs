@@ -1,0 +1,130 @@
+//! Who is captured and who is not.
+
+use std::net::UdpSocket;
+
+use adit_redirect::{Bypass, Endpoint, Mode, Options, Transport};
+
+use crate::net::{Net, ORIGINS, WORLD, tcp, udp};
+
+const MODES: [Mode; 2] = [Mode::Redirect, Mode::Tproxy];
+
+/// Nobody has these addresses: who is answered was captured.
+const NOWHERE: [&str; 2] = ["203.0.113.5:443", "[2001:db8:ffff::5]:443"];
+
+#[test]
+fn forwarded_clients_and_the_host_itself_are_captured() {
+    for mode in MODES {
+        for kill_switch in [false, true] {
+            let net = Net::new();
+            let proxy = net.proxy(mode, 0);
+            net.up(&Options { kill_switch, ..Net::options(mode, proxy.port) });
+            if !kill_switch {
+                net.wait_for_pulse(true);
+            }
+            for (name, place) in [("client", &net.client), ("gateway", &net.gateway)] {
+                for to in NOWHERE.into_iter().chain(ORIGINS) {
+                    let got = place.run(|| tcp(to));
+                    assert_eq!(got.as_deref(), Some(to), "{mode:?} {kill_switch} {name}");
+                    if mode == Mode::Tproxy {
+                        assert_eq!(place.run(|| udp(to)).as_deref(), Some(to), "{mode:?} {kill_switch}");
+                    }
+                }
+                // The proxy's own connections get out.
+                for to in ["198.51.100.1:8", "[2001:db8:51::1]:8"] {
+                    assert_eq!(place.run(|| tcp(to)).as_deref(), Some(WORLD), "{mode:?} {kill_switch}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_let_through_goes_its_way() {
+    for mode in MODES {
+        let net = Net::new();
+        let proxy = net.proxy(mode, 0);
+        let endpoint = |transport, addr: &str| Endpoint { transport, addr: addr.parse().unwrap() };
+        let [v4, v6] = ORIGINS;
+        let endpoints = vec![endpoint(Transport::Tcp, v4), endpoint(Transport::Udp, v6)];
+        let networks = vec!["198.51.100.0/24".parse().unwrap()];
+        let options = Net::options(mode, proxy.port);
+        let with = |bypass| Options { bypass, ..options.clone() };
+        net.up(&with(Bypass { endpoints, ..Bypass::default() }));
+        net.wait_for_pulse(true);
+        for place in [&net.client, &net.gateway] {
+            assert_eq!(place.run(|| tcp(v4)).as_deref(), (Some(WORLD)));
+            assert_eq!(place.run(|| tcp(v6)).as_deref(), Some(v6));
+            assert_eq!(place.run(|| udp(v6)).as_deref(), Some(WORLD));
+        }
+        net.up(&with(Bypass { networks, ..Bypass::default() }));
+        net.wait_for_pulse(true);
+        for place in [&net.client, &net.gateway] {
+            assert_eq!(place.run(|| tcp(v4)).as_deref(), Some(WORLD));
+            assert_eq!(place.run(|| tcp(v6)).as_deref(), Some(v6));
+        }
+    }
+}
+
+/// A range of fake addresses is captured, although it lies among private ones.
+#[test]
+fn fake_addresses_are_captured() {
+    for mode in MODES {
+        let net = Net::new();
+        let proxy = net.proxy(mode, 0);
+        let fake = vec!["10.255.0.0/16".parse().unwrap(), "fc00::/18".parse().unwrap()];
+        net.up(&Options { fake, ..Net::options(mode, proxy.port) });
+        net.wait_for_pulse(true);
+        for place in [&net.client, &net.gateway] {
+            for to in ["10.255.0.9:80", "[fc00::9]:80"] {
+                assert_eq!(place.run(|| tcp(to)).as_deref(), Some(to));
+            }
+        }
+    }
+}
+
+/// F-B11: nested by way of the rules.
+#[test]
+fn the_listener_itself_is_no_destination() {
+    for mode in MODES {
+        let net = Net::new();
+        let proxy = net.proxy(mode, 0);
+        net.up(&Net::options(mode, proxy.port));
+        net.wait_for_pulse(true);
+        for at in ["10.78.0.1", "192.0.2.2", "[fd78::1]", "[2001:db8:2::2]"] {
+            for place in [&net.client, &net.gateway] {
+                let heard = place.run(|| tcp(&format!("{at}:{}", proxy.port)));
+                assert_eq!(heard.unwrap_or_default(), "", "{mode:?} {at}");
+            }
+        }
+    }
+}
+
+/// Questions go to our server, whoever was asked; answers come from who was asked.
+#[test]
+fn questions_go_to_our_server() {
+    for mode in MODES {
+        let net = Net::new();
+        let proxy = net.proxy(mode, 0);
+        // A server on an unspecified address would have to answer from the address it was asked at.
+        let at = ["127.0.0.1:1053", "10.78.0.1:1053", "[::1]:1053", "[fd78::1]:1053"];
+        let dns = net.gateway.run(|| at.map(|at| UdpSocket::bind(at).unwrap()));
+        for socket in dns {
+            std::thread::spawn(move || {
+                let mut room = [0; 64];
+                while let Ok((_, from)) = socket.recv_from(&mut room) {
+                    let _ = socket.send_to(b"a fake address", from);
+                }
+            });
+        }
+        net.up(&Options { dns: Some(1053), ..Net::options(mode, proxy.port) });
+        net.wait_for_pulse(true);
+        for place in [&net.client, &net.gateway] {
+            for asked in ["198.51.100.1:53", "[2001:db8:51::1]:53"] {
+                assert_eq!(place.run(|| udp(asked)).as_deref(), Some("a fake address"), "{mode:?} {asked}");
+            }
+        }
+        for asked in ["10.78.0.1:53", "[fd78::1]:53"] {
+            assert_eq!(net.client.run(|| udp(asked)).as_deref(), Some("a fake address"), "{mode:?} {asked}");
+        }
+    }
+}
