@@ -1,6 +1,7 @@
 //! How many answers per second the server gives, beside a client that asks as fast as answers come.
 //!
-//! `cargo run --release -p adit-dns --example flood [fake|cached|handle] [seconds]`
+//! `cargo run --release -p adit-dns --example flood [fake|cached|handle|ADDRESS:PORT] [seconds]`; with an address, another
+//! server is asked.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that fails is to say so and end")]
 
@@ -79,9 +80,25 @@ fn client(at: SocketAddr, stop: Arc<AtomicBool>, answers: Arc<AtomicU64>) {
     }
 }
 
+/// Asks a server of another process.
+fn ask_other(at: SocketAddr, seconds: u64) {
+    let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let asking = std::thread::spawn({
+        let (stop, answers) = (Arc::clone(&stop), Arc::clone(&answers));
+        move || client(at, stop, answers)
+    });
+    std::thread::park_timeout(Duration::from_secs(seconds));
+    stop.store(true, Ordering::Relaxed);
+    asking.join().unwrap();
+    println!("{} answers per second", answers.load(Ordering::Relaxed) / seconds);
+}
+
 fn main() {
     let what = std::env::args().nth(1).unwrap_or_else(|| "fake".into());
     let seconds = std::env::args().nth(2).map_or(5, |text| text.parse().unwrap());
+    if let Ok(other) = what.parse() {
+        return ask_other(other, seconds);
+    }
     let service = service(what != "cached");
     if what == "handle" {
         let (questions, mut answer, start) = (questions(), Vec::new(), Instant::now());

@@ -96,7 +96,8 @@ impl<'a> Query<'a> {
     }
 
     /// The question, to be asked elsewhere.
-    pub(crate) fn question(&self) -> Question {
+    #[must_use]
+    pub fn question(&self) -> Question {
         Question::of_wire(&self.name, self.kind, self.subnet())
     }
 

@@ -10,10 +10,11 @@ use adit_dns::hickory_proto::rr::rdata::TXT;
 use adit_dns::hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
 use adit_dns::hickory_proto::rr::{DNSClass, RData, RecordType};
 use adit_dns::{
-    FakeAction, FakeFilter, FakeIp, FakeOptions, FakeRanges, Habits, Limit, Mode, Nameserver, Original, Resolvers,
+    FakeAction, FakeFilter, FakeIp, FakeOptions, FakeRanges, Habits, Limit, Mode, Nameserver, Now, Original, Resolvers,
     Service, ServiceOptions, Upstreams, Via,
 };
 use adit_net::{Dialer, HostsEntry, HostsTable};
+use proptest::prelude::*;
 use tokio::time::{Instant, sleep};
 
 use crate::script::{a, aaaa, address, cname, kind, name, record, reply, soa};
@@ -436,4 +437,52 @@ async fn a_flood_leaves_room_for_others() {
     assert!(service.handle(&good, other, Limit::Datagram).await.is_some());
     let answered = flood.join_all().await.into_iter().flatten().count();
     assert_eq!(answered, 256);
+}
+
+proptest! {
+    /// F-E1: whatever is accepted as a question, the library that reads whole messages reads as the same one.
+    #[test]
+    fn questions_are_read_as_the_library_reads_them(
+        label in "[a-zA-Z0-9_]{1,20}",
+        kind in any::<u16>(),
+        edns in any::<bool>(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let mut message = question(&format!("{label}.Example.com"), RecordType::from(kind));
+        if edns {
+            let mut edns = Edns::new();
+            edns.options_mut().insert(EdnsOption::Subnet(ClientSubnet::new("203.0.113.0".parse().unwrap(), 24, 0)));
+            message.set_edns(edns);
+        }
+        let mut bytes = message.to_vec().unwrap();
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Ok(accepted) = adit_dns::Query::parse(&bytes) {
+            let read = Message::from_vec(&bytes);
+            // What is only understood here: options that the library does not like.
+            if let Ok(read) = read {
+                prop_assert_eq!(read.queries.len(), 1);
+                let accepted = accepted.question();
+                prop_assert_eq!(accepted.name(), read.queries[0].name());
+                prop_assert_eq!(accepted.kind(), read.queries[0].query_type());
+                prop_assert_eq!(read.queries[0].query_class(), DNSClass::IN);
+            }
+        }
+    }
+
+    /// F-E1: no bytes make the service panic, or say more than it was asked.
+    #[test]
+    fn any_bytes_are_answered_shortly_or_not_at_all(mut bytes in prop::collection::vec(any::<u8>(), 0..80), plain in any::<bool>()) {
+        // Half of them with the header of a question.
+        if plain && bytes.len() >= 12 {
+            bytes[2..12].copy_from_slice(b"\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00");
+        }
+        let service = Service::new(options(&World::default(), fake(false, &[])));
+        let mut answer = Vec::new();
+        if let Now::Answered = service.answer_now(&bytes, Limit::Datagram, &mut answer) {
+            prop_assert!(answer.len() <= bytes.len() * 3 && answer[2] & 0x80 != 0);
+        }
+    }
 }
