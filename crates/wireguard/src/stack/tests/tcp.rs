@@ -216,6 +216,17 @@ fn a_stream_survives_an_outage_of_a_minute() {
 }
 
 #[test]
+fn an_abandoned_connection_waits_in_peace() {
+    let mut world = World::new(8);
+    world.listen(App::Echo, 64 << 10);
+    drop(world.connect());
+    world.pass(Duration::from_secs(1));
+    let before = world.stack.visits;
+    world.pass(Duration::from_secs(20));
+    assert!(world.stack.visits - before < 20, "{} visits", world.stack.visits - before);
+}
+
+#[test]
 fn f_g9_a_stream_goes_on_as_soon_as_its_tunnel_does() {
     let mut world = World::new(8);
     world.listen(App::Echo, 64 << 10);
