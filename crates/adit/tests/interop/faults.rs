@@ -201,7 +201,7 @@ fn f_b8_ten_thousand_short_connections_leave_nothing_behind() {
     assert!(grown < 8 * 1_024, "{grown} KiB stayed");
 }
 
-fn wait(time: Duration) {
+pub(crate) fn wait(time: Duration) {
     let (_sender, receiver) = std::sync::mpsc::channel::<()>();
     let _ = receiver.recv_timeout(time);
 }

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use adit_testkit::client::{Association, socks5};
@@ -11,6 +10,7 @@ use adit_testkit::origin::{HttpOrigin, TcpOrigin, UdpOrigin};
 
 use super::traffic::wait_until;
 use super::{scene, start};
+use crate::faults::wait;
 use crate::scenes::{self, MIB};
 
 /// F-G9: back within 15 seconds.
@@ -75,7 +75,7 @@ fn f_g9_the_network_goes_and_comes_back() {
         ping(&mut stream, Duration::from_secs(2));
         lab.plug(false);
         stream.write_all(b"x").unwrap();
-        thread::sleep(Duration::from_secs(7));
+        wait(Duration::from_secs(7));
         lab.plug(true);
         stream.set_read_timeout(Some(BACK)).unwrap();
         stream.read_exact(&mut [0]).expect("the stream survives");
@@ -146,7 +146,7 @@ fn f_g7_an_idle_tunnel_sends_nothing() {
         let mut last = (watch.tunnelled(), Instant::now());
         let end = Instant::now() + Duration::from_secs(40);
         while last.1.elapsed() < Duration::from_secs(12) {
-            thread::sleep(Duration::from_millis(200));
+            wait(Duration::from_millis(200));
             if watch.tunnelled() != last.0 {
                 last = (watch.tunnelled(), Instant::now());
             }
