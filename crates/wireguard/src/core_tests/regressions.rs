@@ -66,6 +66,16 @@ fn an_outage_does_not_count_into_the_bandwidth() {
 }
 
 #[test]
+fn a_night_is_no_round_trip() {
+    let mut world = world(usize::MAX);
+    world.open(Plan { up: 65_000, ..PLAN });
+    passes(&mut world, Duration::from_millis(55));
+    world.befall(Fault::Sleep(Duration::from_secs(140)));
+    passes(&mut world, Duration::from_secs(140));
+    finishes(&mut world, Duration::from_secs(40));
+}
+
+#[test]
 fn a_connection_whose_time_wait_began_anew_waits_without_turns() {
     let mut world = world(usize::MAX);
     world.open(Plan { up: 10, near: Ending::Abort(10), drops: true, ..PLAN });

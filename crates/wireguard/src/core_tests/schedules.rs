@@ -132,6 +132,7 @@ fn all(seeds: Range<u64>) {
     let fails = |seed: &u64| {
         let failed = catch_unwind(|| run(*seed)).is_err();
         if failed {
+            eprintln!("{:?}", Schedule::draw(*seed));
             eprintln!("that was schedule {seed}; to see it again, ADIT_SCHEDULES={seed}..{}", seed + 1);
         }
         failed

@@ -80,7 +80,8 @@ impl Tcp {
         let (sacks, twice) = self.sacks(segment, ack);
         let before = self.flight.in_flight();
         let least = self.rtt.least();
-        let outcome = self.flight.acknowledge(ack, &sacks, least, now);
+        let mut outcome = self.flight.acknowledge(ack, &sacks, least, now);
+        outcome.rtt = outcome.rtt.map(|rtt| self.rtt.awake(rtt));
         let advanced = ack > self.una;
         if advanced {
             self.advance(ack, segment, outcome.rtt, now);

@@ -49,6 +49,12 @@ impl Rtt {
         self.measured.then(|| Duration::from_micros(self.least.into()))
     }
 
+    /// What of `rtt` can be a round trip. What took longer than the timeout would have been sent again, had the machine not
+    /// slept meanwhile.
+    pub(crate) fn awake(&self, rtt: Duration) -> Duration {
+        if self.measured { rtt.min(self.timeout()) } else { rtt }
+    }
+
     /// How long to wait before sending again.
     pub(crate) fn timeout(&self) -> Duration {
         let base = if self.measured {
@@ -75,6 +81,14 @@ impl Rtt {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_night_is_no_round_trip() {
+        let mut rtt = Rtt::default();
+        rtt.sample(Duration::from_millis(50));
+        assert_eq!(rtt.awake(Duration::from_millis(60)), Duration::from_millis(60));
+        assert_eq!(rtt.awake(Duration::from_secs(30_000)), rtt.timeout());
+    }
 
     #[test]
     fn waits_a_little_longer_than_usual_and_twice_as_long_each_time() {
