@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const LEFTOVERS: Duration = Duration::from_secs(180);
 /// Sessions are forgotten after 9 minutes.
 const OBLIVION: Duration = Duration::from_secs(600);
-/// So much silence may make a connection give up: it asks 15, 30, 45 and 60 s after it heard something.
-const SILENCE: Duration = Duration::from_secs(40);
+/// So much silence may make a connection give up: nobody waits longer than two minutes for an answer once its user left.
+const SILENCE: Duration = Duration::from_secs(100);
 
 fn run(seed: u64) -> World {
     let schedule = Schedule::draw(seed);
