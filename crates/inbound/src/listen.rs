@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use adit_net::{Handler, Listener, Network, Shutdown, Task, listen_udp, unmapped};
+use nix::errno::Errno;
 use thiserror::Error;
 use tokio::net::UdpSocket;
 use tokio::task::{JoinError, JoinSet};
@@ -62,10 +63,13 @@ pub enum BindError {
 impl BindError {
     /// The error of a transparent listener.
     pub(crate) fn transparent(network: Network, at: SocketAddr, source: io::Error) -> Self {
-        match (source.kind(), network) {
-            (io::ErrorKind::PermissionDenied, _) => Self::NotPermitted { network, at, source },
-            (_, Network::Tcp) => Self::Tcp { at, source },
-            (_, Network::Udp) => Self::Udp { at, source },
+        // A low port is refused with EACCES instead.
+        if source.raw_os_error() == Some(Errno::EPERM as i32) {
+            return Self::NotPermitted { network, at, source };
+        }
+        match network {
+            Network::Tcp => Self::Tcp { at, source },
+            Network::Udp => Self::Udp { at, source },
         }
     }
 }

@@ -89,7 +89,7 @@ impl Net {
     }
 }
 
-fn options(interception: Interception, udp: bool) -> TransparentOptions {
+pub(crate) fn options(interception: Interception, udp: bool) -> TransparentOptions {
     TransparentOptions {
         name: "here".into(),
         interception,

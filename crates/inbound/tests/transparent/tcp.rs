@@ -3,10 +3,10 @@
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
 
-use adit_inbound::Interception;
+use adit_inbound::{BindError, Interception, TransparentInbound, TransparentOptions};
 use adit_net::Protocol;
 
-use crate::net::{Listening, Net, PATIENCE};
+use crate::net::{Listening, Net, PATIENCE, options};
 
 /// What somebody who connects to `to` is told.
 fn told(to: SocketAddr) -> String {
@@ -69,4 +69,21 @@ fn a_connection_to_the_port_itself_is_closed() {
         }
         assert!(listening.sessions.try_recv().is_err());
     }
+}
+
+/// F-H11: the error says which right is missing; REDIRECT without a mark needs none.
+#[test]
+fn an_ordinary_user_is_told_what_is_missing() {
+    let net = Net::new();
+    net.gateway.run(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _inside = runtime.enter();
+        rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(65_534)).unwrap();
+        for udp in [false, true] {
+            let error = TransparentInbound::bind(options(Interception::Tproxy, udp)).unwrap_err();
+            assert!(matches!(error, BindError::NotPermitted { .. }) && error.to_string().contains("CAP_NET_ADMIN"));
+        }
+        let redirect = TransparentOptions { mark: 0, ..options(Interception::Redirect, false) };
+        TransparentInbound::bind(redirect).unwrap();
+    });
 }
