@@ -80,7 +80,8 @@ impl FakeIp {
     ///
     /// A file that cannot be read is moved to `….bad`, and a new one begun; where that is impossible too, addresses are
     /// kept in memory. Either is logged as a warning. What a name got is on the disk within about 0.1 s: a process that
-    /// is killed loses no more. Blocks while the file is read: some ten milliseconds for a full range of 65,000 names.
+    /// is killed loses no more. Blocks while the file is read: some ten milliseconds for a full range of 65,000 names; and
+    /// dropping the value blocks until everything is written.
     ///
     /// # Errors
     /// See [`BadRange`].
