@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 
-use adit_redirect::{Bypass, Endpoint, Mode, Options, Transport};
+use adit_redirect::{Bypass, Endpoint, Mode, Options, Owner, Transport};
 
 use crate::net::{Net, ORIGINS, WORLD, tcp, udp};
 
@@ -125,6 +125,26 @@ fn questions_go_to_our_server() {
         }
         for asked in ["10.78.0.1:53", "[fd78::1]:53"] {
             assert_eq!(net.client.run(|| udp(asked)).as_deref(), Some("a fake address"), "{mode:?} {asked}");
+        }
+    }
+}
+
+/// A proxy that may set no mark is known by its user.
+#[test]
+fn a_proxy_without_rights_is_known_by_its_user() {
+    const USER: u32 = 64_999;
+    for kill_switch in [false, true] {
+        let net = Net::new();
+        let proxy = net.proxy_of(Some(USER), Mode::Redirect, 0);
+        let owner = Owner { uid: Some(USER), ..Owner::default() };
+        net.up(&Options { owner, kill_switch, ..Net::options(Mode::Redirect, proxy.port) });
+        if !kill_switch {
+            net.wait_for_pulse(true);
+        }
+        for place in [&net.client, &net.gateway] {
+            for (to, heard) in [("198.51.100.1:7", "198.51.100.1:7"), ("198.51.100.1:8", WORLD)] {
+                assert_eq!(place.run(|| tcp(to)).as_deref(), Some(heard));
+            }
         }
     }
 }

@@ -83,16 +83,26 @@ impl Net {
 
     /// Starts a proxy on the gateway; on `port`, or on any for 0. Returns when rules have seen that it lives.
     pub(crate) fn proxy(&self, mode: Mode, port: u16) -> Proxy {
+        self.proxy_of(None, mode, port)
+    }
+
+    /// The same, run by an ordinary user whose sockets have no mark.
+    pub(crate) fn proxy_of(&self, user: Option<u32>, mode: Mode, port: u16) -> Proxy {
+        let mark = if user.is_some() { 0 } else { MARK };
         let (bound, port_of) = channel();
         let (stop, stopped) = oneshot::channel::<()>();
         // A thread started inside is inside.
         let thread = self.gateway.run(|| {
             thread::spawn(move || {
+                if let Some(user) = user {
+                    rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(user)).unwrap();
+                }
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async {
-                    let inbound = TransparentInbound::bind(listener(mode, port)).unwrap();
+                    let inbound =
+                        TransparentInbound::bind(TransparentOptions { mark, ..listener(mode, port) }).unwrap();
                     bound.send(inbound.local_addr().port()).unwrap();
-                    let handler = Arc::new(Teller::default());
+                    let handler = Arc::new(Teller { mark, ways: Mutex::default() });
                     tokio::select! {
                         () = inbound.run(handler, Shutdown::new()) => {}
                         _ = stopped => {}
@@ -172,9 +182,9 @@ impl Drop for Proxy {
     }
 }
 
-/// Tells each client where it wanted to go. A word that begins with `@` is fetched from the world, by a marked socket.
-#[derive(Default)]
+/// Tells each client where it wanted to go. On port 8 it tells what the world says on port 7 instead.
 struct Teller {
+    mark: u32,
     /// A flow holds its way back.
     ways: Mutex<Vec<Arc<dyn ReturnPath>>>,
 }
@@ -186,7 +196,7 @@ impl Handler for Teller {
         if session.target.port == 8 {
             // Through the proxy: the same address, the port where the world listens.
             let to = SocketAddr::new(session.target.host.ip().unwrap(), 7);
-            let options = SocketOptions { mark: MARK, ..SocketOptions::default() };
+            let options = SocketOptions { mark: self.mark, ..SocketOptions::default() };
             let mut origin = options.connect(to).await.unwrap();
             answer.clear();
             tokio::io::AsyncReadExt::read_to_string(&mut origin, &mut answer).await.unwrap();
