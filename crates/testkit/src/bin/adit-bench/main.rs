@@ -1,4 +1,4 @@
-//! adit-bench [--quick] [--only SUBJECT,…] [CHAPTER…]: ours beside Xray as a client and Mihomo, on this machine, in this run,
+//! `adit-bench [--quick] [--only SUBJECT,…] [CHAPTER…]`: ours beside Xray as a client and Mihomo, on this machine, in this run,
 //! interleaved.
 //!
 //! Prints Markdown for docs/benchmarks.md. Chapters: carry, short, latency, idle, size, and wireguard, loss, which need root (they

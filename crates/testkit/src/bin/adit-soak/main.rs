@@ -1,4 +1,4 @@
-//! adit-soak [SUBJECT] [SCENARIO…]: what takes minutes, against a real `wireguard-go` in network namespaces.
+//! `adit-soak [SUBJECT] [SCENARIO…]`: what takes minutes, against a real `wireguard-go` in network namespaces.
 //!
 //! Subjects: adit (the default), mihomo, xray. Scenarios: bulk, outage, rekey; all of them by default, about ten minutes. Prints
 //! what it ran and found, and ends with 1 when something was not as it must be. Needs root and `scripts/setup`.
