@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::net::SocketAddr;
 
-use adit_testkit::client::{Association, socks5};
+use adit_testkit::client::{Association, To, socks5};
 use adit_testkit::lab::{Key, Lab, ORIGIN_V4, PeerOptions, WireGuardPeer, WireGuardRoute};
 use adit_testkit::lossy::Faults;
-use adit_testkit::origin::{HttpOrigin, UdpOrigin};
+use adit_testkit::origin::{DnsOrigin, HttpOrigin, UdpOrigin};
 
 use super::traffic::wait_until;
 use super::{adit, scene, start};
@@ -159,4 +159,26 @@ fn f_g10_an_endpoint_by_name() {
         wait_until("the second address", || socks5(proxy.addr, &origin.addr().into()).is_ok());
         scenes::plain_http(proxy.addr, &origin);
     });
+}
+
+/// F-G15: with `remote-dns-resolve`, no question leaves by another way.
+#[test]
+fn names_are_looked_up_inside_the_tunnel() {
+    let (lab, peer) = scene();
+    let (origin, dns) =
+        lab.inside(|| (HttpOrigin::start(), DnsOrigin::start(&[("only.inside.test", ORIGIN_V4.into())])));
+    let server = format!("dns: ['udp://{}', 'tcp://{}']", dns.addr(), dns.addr());
+    let route = peer.route().with("remote-dns-resolve: true").with(&server);
+    let watch = lab.watch(&[route.endpoint]);
+    lab.client().run(|| {
+        let proxy = start(&route);
+        let mut stream = scenes::tunnel(proxy.addr, &To::name("only.inside.test", origin.addr().port()));
+        scenes::download(&mut stream, MIB);
+        let error = socks5(proxy.addr, &To::name("nowhere.test", 80)).expect_err("nobody has that name");
+        assert!(error.to_string().contains("[05, 04, 00]"), "{error}");
+    });
+    let asked = dns.asked();
+    assert!(asked.iter().any(|query| query.name == "only.inside.test" && !query.tcp), "{asked:?}");
+    assert!(asked.iter().any(|query| query.name == "only.inside.test" && query.tcp), "{asked:?}");
+    assert_eq!(watch.leaks(), 0);
 }
