@@ -11,6 +11,7 @@ mod edges;
 mod faults;
 mod fingerprint;
 mod http;
+mod import;
 mod reality;
 mod scenes;
 mod splice;
