@@ -1,6 +1,6 @@
 //! The lab with a kernel as the client.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
@@ -10,15 +10,16 @@ use adit_testkit::origin::{DnsOrigin, TcpOrigin};
 use adit_testkit::programs;
 
 /// Sends and gets its bytes back.
-pub(crate) fn exchange(mut stream: TcpStream) {
-    stream.write_all(b"over and back").unwrap();
+pub(crate) fn exchange(mut stream: TcpStream) -> io::Result<()> {
+    stream.write_all(b"over and back")?;
     let mut back = [0; 13];
-    stream.read_exact(&mut back).unwrap();
+    stream.read_exact(&mut back)?;
     assert_eq!(&back, b"over and back");
+    Ok(())
 }
 
 fn echoes(to: SocketAddr) {
-    exchange(TcpStream::connect_timeout(&to, Duration::from_secs(5)).unwrap());
+    exchange(TcpStream::connect_timeout(&to, Duration::from_secs(5)).unwrap()).unwrap();
 }
 
 #[test]
