@@ -159,8 +159,8 @@ impl Endpoint {
         self.tcp.retry(now);
     }
 
-    /// The path carries packets of at most `mtu` bytes.
-    pub(crate) fn lower_mtu(&mut self, mtu: usize) {
-        self.tcp.lower_mtu(u16::try_from(mtu).unwrap_or(u16::MAX).max(576), self.now);
+    /// A router says that the path carries packets of at most `mtu` bytes.
+    pub(crate) fn packet_too_big(&mut self, mtu: usize, sequence: u32) {
+        self.tcp.packet_too_big(u16::try_from(mtu).unwrap_or(u16::MAX), Seq::new(sequence), self.now);
     }
 }

@@ -339,10 +339,7 @@ impl Flow {
     }
 
     pub(crate) fn too_big(&self, sequence: u32, mtu: usize) {
-        let mut state = self.state.lock();
-        if state.endpoint.in_flight(sequence) {
-            state.endpoint.lower_mtu(mtu);
-        }
+        self.state.lock().endpoint.packet_too_big(mtu, sequence);
     }
 }
 

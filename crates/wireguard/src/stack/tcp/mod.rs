@@ -371,7 +371,7 @@ impl Tcp {
         self.first.offset(seq, self.una).is_some_and(|offset| self.una <= offset && offset < self.next)
     }
 
-    pub(super) fn lower_mtu(&mut self, mtu: u16, now: Moment) {
+    fn lower_mtu(&mut self, mtu: u16, now: Moment) {
         if mtu < self.path_mtu {
             self.path_mtu = mtu;
             // What is under way was too large; it goes out again, in smaller pieces.
