@@ -7,7 +7,9 @@ use super::Namespace;
 
 /// A firewall table that lets out UDP to one endpoint and nothing else, and counts both.
 ///
-/// What keeps a link working (ARP, neighbour discovery, multicast listener reports) is let out and not counted.
+/// What the kernel says on its own is let out and not counted: what keeps a link working (ARP, neighbour discovery,
+/// multicast listener reports), and that nobody listens any more, when a tunnel's last packets come after its program has
+/// ended.
 #[derive(Debug)]
 pub struct LeakWatch {
     namespace: Arc<Namespace>,
@@ -30,6 +32,8 @@ impl LeakWatch {
                 chain output {{
                     type filter hook output priority 0; policy accept;
                     icmpv6 type {{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report }} accept
+                    icmp type destination-unreachable accept
+                    icmpv6 type destination-unreachable accept
                     {rules}
                     oifname \"{interface}\" counter name leaks drop
                 }}

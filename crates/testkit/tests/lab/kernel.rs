@@ -1,11 +1,11 @@
 //! The lab with a kernel as the client.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
-use adit_testkit::lab::{Lab, ORIGIN_V4, PeerOptions, with_name_server};
+use adit_testkit::lab::{Lab, ORIGIN_V4, OUTER_CLIENT_V4, OUTER_SERVER_V4, PeerOptions, with_name_server};
 use adit_testkit::origin::{DnsOrigin, TcpOrigin};
 use adit_testkit::programs;
 
@@ -114,4 +114,19 @@ fn programs_on_the_client_side_can_have_a_name_server() {
     let mut wrapped = with_name_server(&python, dns.addr().ip());
     let said = lab.client().run(|| programs::run(&mut wrapped));
     assert_eq!(said.ok(), format!("{ORIGIN_V4} b"));
+}
+
+#[test]
+fn telling_a_peer_that_the_program_has_ended_is_no_leak() {
+    let lab = Lab::new();
+    let watch = lab.watch(&[]);
+    let closed = lab.client().run(|| UdpSocket::bind((OUTER_CLIENT_V4, 0)).unwrap().local_addr().unwrap());
+    lab.inside(|| {
+        let late = UdpSocket::bind((OUTER_SERVER_V4, 0)).unwrap();
+        late.connect(closed).unwrap();
+        late.send(b"late").unwrap();
+        late.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        assert_eq!(late.recv(&mut [0; 16]).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    });
+    assert_eq!(watch.leaks(), 0);
 }
