@@ -103,7 +103,18 @@ impl Ways {
         }
         let resolver: Arc<dyn Resolve> = Arc::new(WithHosts::new(Arc::clone(&hosts), resolver));
         let book = Book::build(self.outbounds, self.groups, Arc::clone(&resolver), Arc::clone(&resolver))?;
-        Ok(World { mode: self.mode, rules: self.rules, book, hosts, resolver, pins: self.pins })
+        Ok(World {
+            mode: self.mode,
+            rules: self.rules,
+            book,
+            hosts,
+            resolver,
+            pins: self.pins,
+            dns: None,
+            captures_dns: false,
+            sniffer: None,
+            processes: None,
+        })
     }
 }
 

@@ -24,9 +24,23 @@ pub enum LogLevel {
     Debug,
 }
 
+/// `find-process-mode`: whose process is looked up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FindProcess {
+    /// Nobody's: process rules do not match.
+    Off,
+    /// Where a rule asks.
+    #[default]
+    Strict,
+    /// Everybody's, to be shown.
+    Always,
+}
+
 /// Settings that concern everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct General {
+    /// Whose process is looked up.
+    pub find_process: FindProcess,
     /// Whether names are resolved to IPv6 addresses at all.
     pub ipv6: bool,
     /// Whether all addresses of a name are tried at once.
@@ -83,6 +97,7 @@ pub(crate) fn general(fields: &mut Fields<'_>, report: &Report) -> General {
         report.warning(at, text);
     }
     General {
+        find_process: FindProcess::Off,
         ipv6: fields.take("ipv6").and_then(Value::boolean).unwrap_or(true),
         tcp_concurrent,
         keep_alive,

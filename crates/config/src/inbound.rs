@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use adit_inbound::{Access, Kind, Options, Users};
+use adit_inbound::{Access, Kind, Options, TransparentOptions, Users};
 use adit_net::{KeepAlive, Secret, Tag};
 use ipnet::IpNet;
 
@@ -18,6 +18,19 @@ pub struct InboundPlan {
     /// What the listener is told.
     pub options: Options,
     /// It may be missing without being missed: the IPv6 twin of an IPv4 loopback listener, on a machine without IPv6.
+    pub optional: bool,
+    /// The sub-rule list that decides for its clients instead of the main list.
+    pub rule: Option<Tag>,
+    /// The outbound that its clients use without asking any rule.
+    pub proxy: Option<Tag>,
+}
+
+/// A listener to start for clients that do not know of us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransparentPlan {
+    /// What the listener is told.
+    pub options: TransparentOptions,
+    /// It may be missing without being missed: the IPv6 twin of an IPv4 listener, on a machine without IPv6.
     pub optional: bool,
     /// The sub-rule list that decides for its clients instead of the main list.
     pub rule: Option<Tag>,

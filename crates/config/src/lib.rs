@@ -28,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod context;
+mod dns;
 mod general;
 mod group;
 mod home;
@@ -45,8 +46,9 @@ mod source;
 mod suggest;
 mod yaml;
 
-pub use general::{General, LogLevel};
-pub use inbound::InboundPlan;
+pub use dns::{DnsMode, DnsPlan};
+pub use general::{FindProcess, General, LogLevel};
+pub use inbound::{InboundPlan, TransparentPlan};
 pub use plan::{Loaded, Plan, load};
 pub use problem::{Counts, Problem, Problems, Severity};
 pub use rules::RuleLines;

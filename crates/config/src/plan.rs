@@ -7,11 +7,12 @@ use adit_outbound::options::{Group, Outbound};
 use adit_router::{Hosts, Mode, Rules};
 
 use crate::context::Context;
+use crate::dns::DnsPlan;
 use crate::general::{self, General, LogLevel};
 use crate::group::{self, GLOBAL};
 use crate::home::Home;
 use crate::hosts;
-use crate::inbound::{self, InboundPlan};
+use crate::inbound::{self, InboundPlan, TransparentPlan};
 use crate::mask::{self, Hidden};
 use crate::problem::Problems;
 use crate::proxy::{self, BUILT_IN, Proxy};
@@ -26,6 +27,12 @@ use crate::yaml::{self, At, Document};
 pub struct Plan {
     /// What to listen on.
     pub inbounds: Vec<InboundPlan>,
+    /// Where host rules send traffic.
+    pub transparent: Vec<TransparentPlan>,
+    /// Who looks names up. None: the system's resolver does, and clients are not answered.
+    pub dns: Option<DnsPlan>,
+    /// Which connections are looked into. None: none.
+    pub sniffer: Option<adit_sniffer::Options>,
     /// `proxies:` in the order of the file, after those built-ins whose sockets have options (DIRECT).
     pub outbounds: Vec<Outbound>,
     /// `proxy-groups:` in the order of the file. `GLOBAL` is among them only if the file defines it.
@@ -111,6 +118,9 @@ fn plan<'d>(source: &Source, document: &'d Document<'d>, home: &'d Home, report:
     let direct = proxy::built_in_direct(&cx);
     let plan = Plan {
         inbounds,
+        transparent: Vec::new(),
+        dns: None,
+        sniffer: None,
         outbounds: std::iter::once(direct).chain(proxies.into_iter().map(|proxy| proxy.outbound)).collect(),
         groups,
         rules: routes.rules?,

@@ -32,6 +32,10 @@
 //!     hosts: Arc::new(HashMap::<Domain, HostsEntry>::new()),
 //!     resolver,
 //!     pins: HashMap::new(),
+//!     dns: None,
+//!     captures_dns: false,
+//!     sniffer: None,
+//!     processes: None,
 //! });
 //! assert!(engine.table().is_empty());
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use adit_net::{DialError, Host, HostsEntry, Network, Session, Target};
-use adit_outbound::Way;
+use adit_outbound::{Role, Way};
 use adit_router::{Address, Mode, Query, Step};
 
 use crate::table::Decision;
@@ -87,7 +87,7 @@ impl World {
     /// The way that a matching rule names, unless that rule is to be passed over (mihomo-surface §3.7).
     pub(crate) fn usable(&self, outbound: &str, session: &Session) -> Option<Way> {
         let way = self.book.find(outbound)?;
-        if way.pass {
+        if way.role == Role::Pass {
             return None;
         }
         if session.network == Network::Udp && !way.udp {

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use adit_dns::Service;
 use adit_net::{HostsTable, Resolve, Tag};
 use adit_outbound::Book;
+use adit_process::Processes;
 use adit_router::{Mode, Rules};
 
 /// What a listener prescribes for its own clients.
@@ -30,6 +32,14 @@ pub struct World {
     pub resolver: Arc<dyn Resolve>,
     /// By listener name.
     pub pins: HashMap<Tag, Pin>,
+    /// Our own DNS: what fake and other addresses stand for, and who answers captured questions. None: nobody does.
+    pub dns: Option<Service>,
+    /// Whether questions that transparent listeners capture (port 53) are answered by `dns`, whatever server they are for.
+    pub captures_dns: bool,
+    /// Which connections are looked into. None: none.
+    pub sniffer: Option<Arc<adit_sniffer::Plan>>,
+    /// Who knows the processes behind connections. None: nobody is asked, and process rules do not match.
+    pub processes: Option<Arc<Processes>>,
 }
 
 impl std::fmt::Debug for World {

@@ -41,7 +41,7 @@ pub use listener::{Listener, is_own_listener};
 pub use relay::{Broken, Counters, End, Limits, Side, relay};
 pub use resolve::{HostsEntry, HostsTable, Resolve, ResolveError, SystemResolver, Through, WithHosts, WithoutIpv6};
 pub use secret::Secret;
-pub use session::{Entry, Network, Protocol, Session, SessionId, Tag};
+pub use session::{DnsMode, Entry, Network, Protocol, Session, SessionId, Tag};
 pub use socket::{KeepAlive, SocketOptions, listen, listen_udp, to_family_of};
 pub use stream::{BoxStream, Prefixed, Stream};
 pub use task::{Shutdown, Task};

@@ -1,7 +1,7 @@
 //! What a client asked for: facts, no verdicts.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -160,6 +160,24 @@ pub struct Entry {
     pub user: Option<Arc<str>>,
 }
 
+/// What our own DNS answers tell of the address that a client connected to. The names are those of `dnsMode` in the
+/// connections API.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DnsMode {
+    /// Nothing: the target is as the client gave it.
+    #[default]
+    Normal,
+    /// The client wrote to this address, which stood for the name that is the target.
+    FakeIp(IpAddr),
+    /// The client wrote to this address, which was given out for this name. The target is either of them.
+    RedirHost {
+        /// What was asked for.
+        name: Domain,
+        /// What was answered.
+        ip: IpAddr,
+    },
+}
+
 /// What a client asked for. Facts only: no verdicts, no caches, no protocol state.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -173,6 +191,8 @@ pub struct Session {
     pub client: ClientAddr,
     /// Where to.
     pub target: Target,
+    /// How the target came to be, where the client gave an address only.
+    pub dns: DnsMode,
     /// A name seen inside the traffic (TLS SNI, HTTP Host), if we looked.
     pub sniffed: Option<Domain>,
     /// Differentiated services code point, 0 to 63, of the datagram that began it; 0 where nobody knows.
@@ -185,6 +205,16 @@ impl Session {
     /// A session that begins now.
     #[must_use]
     pub fn new(network: Network, entry: Entry, client: ClientAddr, target: Target) -> Self {
-        Self { id: SessionId::next(), network, entry, client, target, sniffed: None, dscp: 0, since: Instant::now() }
+        Self {
+            id: SessionId::next(),
+            network,
+            entry,
+            client,
+            target,
+            dns: DnsMode::Normal,
+            sniffed: None,
+            dscp: 0,
+            since: Instant::now(),
+        }
     }
 }

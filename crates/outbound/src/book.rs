@@ -31,10 +31,21 @@ pub struct Way {
     pub chain: Vec<Tag>,
     /// Whether UDP may go here.
     pub udp: bool,
-    /// Whether this is PASS: the rule that led here counts as not matched. It is never dialled.
-    pub pass: bool,
+    /// What is to be done here.
+    pub role: Role,
     /// The proxy's type as the API spells it (`Direct`, `Vless`, `Socks5` …).
     pub kind: &'static str,
+}
+
+/// What becomes of a session that a rule sends to a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It is dialled.
+    Dial,
+    /// This is PASS: the rule that led here counts as not matched. It is never dialled.
+    Pass,
+    /// This is a proxy of type `dns`: our own DNS answers what the client asks. It is never dialled.
+    Dns,
 }
 
 impl std::fmt::Debug for Way {
@@ -219,7 +230,7 @@ struct Proxy {
     /// The same without UDP.
     tcp_only: Arc<dyn Dialer>,
     udp: bool,
-    pass: bool,
+    role: Role,
     kind: &'static str,
     /// Its `dialer-proxy`.
     via: Option<Tag>,
@@ -232,7 +243,7 @@ impl Proxy {
             dialer: Arc::clone(if udp { &self.dialer } else { &self.tcp_only }),
             chain,
             udp,
-            pass: self.pass,
+            role: self.role,
             kind: self.kind,
         }
     }

@@ -55,5 +55,5 @@ mod server;
 mod tls;
 mod wireguard;
 
-pub use book::{Book, BookError, SelectError, Way};
+pub use book::{Book, BookError, Role, SelectError, Way};
 pub use tls::TlsOptionsError;

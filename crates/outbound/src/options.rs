@@ -56,6 +56,8 @@ pub enum Kind {
     RejectDrop,
     /// "This rule did not match".
     Pass,
+    /// Our own answers to DNS questions, whatever server they are for.
+    Dns,
     /// An upstream SOCKS5 server.
     Socks5(Socks5),
     /// An upstream HTTP proxy (CONNECT).

@@ -1,4 +1,4 @@
-//! Ways that lead nowhere: REJECT, REJECT-DROP, and PASS, which a router must not follow.
+//! Ways that lead nowhere: REJECT, REJECT-DROP, and what a router must not follow (PASS, `type: dns`).
 
 use std::future::ready;
 
@@ -12,6 +12,8 @@ pub(crate) enum Reject {
     Drop,
     /// "This rule did not match": a dial is a routing mistake.
     Pass,
+    /// "Our own DNS answers": a dial is a routing mistake.
+    Dns,
 }
 
 impl Reject {
@@ -20,6 +22,7 @@ impl Reject {
             Self::Tell => DialError::Denied(format!("{} is rejected by rule", dial.target)),
             Self::Drop => DialError::Dropped,
             Self::Pass => DialError::Denied(format!("{} was sent to PASS, which leads nowhere", dial.target)),
+            Self::Dns => DialError::Denied(format!("{} was sent to a proxy that answers DNS only", dial.target)),
         }
     }
 }

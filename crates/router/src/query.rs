@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use adit_net::{Host, Network, Protocol, Session};
+use adit_net::{DnsMode, Host, Network, Protocol, Session};
 
 /// What is known of the destination's address when the client gave a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,15 +53,13 @@ pub struct Query<'a> {
     pub address: Address,
     /// The process behind the connection, if the engine looked it up. Process rules do not match without it.
     pub process: Option<&'a Process>,
-    /// Differentiated services code point (0 to 63) of a UDP packet that came through TPROXY, otherwise 0.
-    pub dscp: u8,
 }
 
 impl<'a> Query<'a> {
     /// A first question: no address asked for, no process known.
     #[must_use]
     pub fn new(session: &'a Session) -> Self {
-        Self { session, address: Address::NotAsked, process: None, dscp: 0 }
+        Self { session, address: Address::NotAsked, process: None }
     }
 
     /// The same question with an answer about the address.
@@ -83,8 +81,9 @@ impl<'a> Query<'a> {
                 (Some(name), destination)
             }
         };
+        let mapped = if let DnsMode::RedirHost { name, .. } = &session.dns { Some(name) } else { None };
         Facts {
-            host: session.sniffed.as_ref().or(name).map_or("", |name| name.as_str()),
+            host: session.sniffed.as_ref().or(mapped).or(name).map_or("", |name| name.as_str()),
             destination,
             destination_port: session.target.port,
             source: Some(session.client.ip()),
@@ -95,7 +94,7 @@ impl<'a> Query<'a> {
             inbound: session.entry.inbound.as_str(),
             user: session.entry.user.as_deref(),
             process: self.process,
-            dscp: self.dscp,
+            dscp: session.dscp,
         }
     }
 }
@@ -127,7 +126,8 @@ impl Destination {
 /// A query in the form rules compare. Made once per decision; nothing here allocates.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts<'a> {
-    /// The *rule host*: the sniffed name if there is one, else the requested one, else empty.
+    /// The *rule host*: the sniffed name if there is one, else the one that our DNS answers tell of the address, else the
+    /// requested one, else empty.
     pub(crate) host: &'a str,
     pub(crate) destination: Destination,
     pub(crate) destination_port: u16,

@@ -67,7 +67,18 @@ impl Scene {
             processes: false,
         })
         .unwrap();
-        World { mode: self.mode, rules, book, hosts, resolver, pins: self.pins }
+        World {
+            mode: self.mode,
+            rules,
+            book,
+            hosts,
+            resolver,
+            pins: self.pins,
+            dns: None,
+            captures_dns: false,
+            sniffer: None,
+            processes: None,
+        }
     }
 
     pub(crate) fn engine(self) -> Arc<Engine> {

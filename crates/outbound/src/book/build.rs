@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 
 use adit_net::{Dialer, Resolve, SocketOptions, Tag, Target};
 
-use super::{Book, BookError, Node, Proxy, TcpOnly, check};
+use super::{Book, BookError, Node, Proxy, Role, TcpOnly, check};
 use crate::carrier::{Carrier, Via};
 use crate::connector::Connector;
 use crate::direct::Direct;
@@ -112,11 +112,15 @@ struct Workshop {
 
 impl Workshop {
     fn proxy(&self, Outbound { name, kind, common }: Outbound) -> Result<Proxy, TlsOptionsError> {
-        let pass = matches!(kind, Kind::Pass);
+        let role = match &kind {
+            Kind::Pass => Role::Pass,
+            Kind::Dns => Role::Dns,
+            _ => Role::Dial,
+        };
         let api_name = api_name(&name, &kind);
         // Mihomo: always on for these, never there for HTTP.
         let udp = match &kind {
-            Kind::Direct | Kind::Reject | Kind::RejectDrop | Kind::Pass => true,
+            Kind::Direct | Kind::Reject | Kind::RejectDrop | Kind::Pass | Kind::Dns => true,
             Kind::Http(_) => false,
             Kind::Socks5(_) | Kind::Vless(_) | Kind::WireGuard(_) => common.udp,
         };
@@ -128,6 +132,7 @@ impl Workshop {
             Kind::Reject => Arc::new(Reject::Tell),
             Kind::RejectDrop => Arc::new(Reject::Drop),
             Kind::Pass => Arc::new(Reject::Pass),
+            Kind::Dns => Arc::new(Reject::Dns),
             Kind::Socks5(options) => {
                 let server = self.server(&name, &options.server, &common);
                 Arc::new(Socks5::new(server, &options)?)
@@ -151,7 +156,7 @@ impl Workshop {
             tcp_only: Arc::new(TcpOnly(Arc::clone(&dialer))),
             dialer,
             udp,
-            pass,
+            role,
             kind: api_name,
             via: common.dialer_proxy,
         })
@@ -191,6 +196,7 @@ fn api_name(name: &Tag, kind: &Kind) -> &'static str {
         (Kind::RejectDrop, _) => "RejectDrop",
         (Kind::Pass, "PASS-RULE") => "PassRule",
         (Kind::Pass, _) => "Pass",
+        (Kind::Dns, _) => "Dns",
         (Kind::Socks5(_), _) => "Socks5",
         (Kind::Http(_), _) => "Http",
         (Kind::Vless(_), _) => "Vless",

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use adit_net::{DialError, Tag};
 use adit_outbound::options::{Common, Group, GroupKind, Kind, Outbound, Tls, Verify};
-use adit_outbound::{Book, SelectError};
+use adit_outbound::{Book, Role, SelectError};
 
 use crate::scene::{
     Flow, Names, asked, book, connect, echo, expect_echo, outbound, refusal, select, serve, target, udp_echo, via,
@@ -25,16 +25,16 @@ fn complaint(outbounds: Vec<Outbound>, groups: Vec<Group>) -> String {
 #[test]
 fn built_ins_are_there_unless_defined() {
     let plain = book(Vec::new(), Vec::new(), Names::default());
-    for (name, kind, pass) in [
-        ("DIRECT", "Direct", false),
-        ("REJECT", "Reject", false),
-        ("REJECT-DROP", "RejectDrop", false),
-        ("COMPATIBLE", "Compatible", false),
-        ("PASS", "Pass", true),
-        ("PASS-RULE", "PassRule", true),
+    for (name, kind, role) in [
+        ("DIRECT", "Direct", Role::Dial),
+        ("REJECT", "Reject", Role::Dial),
+        ("REJECT-DROP", "RejectDrop", Role::Dial),
+        ("COMPATIBLE", "Compatible", Role::Dial),
+        ("PASS", "Pass", Role::Pass),
+        ("PASS-RULE", "PassRule", Role::Pass),
     ] {
         let way = plain.find(name).unwrap();
-        assert_eq!((way.kind, way.pass, way.udp), (kind, pass, true), "{name}");
+        assert_eq!((way.kind, way.role, way.udp), (kind, role, true), "{name}");
         assert_eq!(way.chain, [Tag::new(name)]);
     }
     assert!(plain.find("direct").is_none(), "names are case-sensitive");
@@ -84,7 +84,7 @@ async fn groups_are_followed_when_somebody_dials() {
     );
     assert_eq!(chain(&book, "outer"), ["b", "inner", "outer"]);
     let way = book.find("outer").unwrap();
-    assert_eq!((way.kind, way.udp, way.pass), ("Direct", true, false));
+    assert_eq!((way.kind, way.udp, way.role), ("Direct", true, Role::Dial));
     expect_echo(&mut connect(&book, "outer", &target(at)).await.unwrap(), b"by b").await;
 
     book.select("inner", "a").unwrap();
@@ -118,10 +118,10 @@ async fn a_group_can_refuse_udp_and_pass_shows_through() {
     assert!(matches!(Flow::open(&way.dialer, &target(at)).await.err().unwrap(), DialError::Unsupported(_)));
     let mut flow = Flow::open(&book.find("udp").unwrap().dialer, &target(at)).await.unwrap();
     flow.echo(b"carried", &target(at)).await;
-    assert!(book.find("passes").unwrap().pass);
+    assert_eq!(book.find("passes").unwrap().role, Role::Pass);
     book.select("passes", "no-udp").unwrap();
     let way = book.find("passes").unwrap();
-    assert!(!way.pass && !way.udp);
+    assert!(way.role == Role::Dial && !way.udp);
 }
 
 /// A → (group → B) → target; and whatever the group chooses later.

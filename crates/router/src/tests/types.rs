@@ -1,6 +1,6 @@
 //! Each row of spec page 3.2, and its details.
 
-use adit_net::{Domain, Network, Protocol};
+use adit_net::{DnsMode, Domain, Network, Protocol};
 
 use super::*;
 use crate::Process;
@@ -36,6 +36,19 @@ fn rules_that_accept_the_empty_name_match_addresses() {
     ] {
         assert_eq!(hits(&single(rule), "1.2.3.4:80"), matches, "{rule}");
     }
+}
+
+#[test]
+fn an_address_that_was_given_out_for_a_name_is_compared_as_both() {
+    let ip = "203.0.113.5".parse().unwrap();
+    let mut session = session("203.0.113.5:443");
+    session.dns = DnsMode::RedirHost { name: Domain::new("mapped.example").unwrap(), ip };
+    for rule in ["DOMAIN,mapped.example,A", "IP-CIDR,203.0.113.0/24,A"] {
+        assert!(verdict(single(rule).compile().decide(&Query::new(&session))).rule.is_some(), "{rule}");
+    }
+    session.sniffed = Some(Domain::new("sniffed.example").unwrap());
+    let rules = single("DOMAIN,mapped.example,A").compile();
+    assert!(verdict(rules.decide(&Query::new(&session))).rule.is_none(), "what the client says counts more");
 }
 
 #[test]
@@ -175,8 +188,8 @@ fn the_other_values_of_a_session() {
     session.network = Network::Udp;
     session.entry.protocol = Protocol::Tproxy;
     session.entry.user = None;
-    let mut query = Query::new(&session);
-    query.dscp = 46;
+    session.dscp = 46;
+    let query = Query::new(&session);
     for (rule, matches) in
         [("NETWORK,UDP,A", true), ("IN-TYPE,TProxy,A", true), ("IN-USER,alice,A", false), ("DSCP,40-46,A", true)]
     {
