@@ -1,34 +1,32 @@
-// Command mihomo runs the real Mihomo core as a peer for tests and benchmarks: its inbound listeners, its tunnel, its
-// rules and its outbounds, all unchanged, started from the part of a Mihomo configuration that those tests use.
+// Command mihomo runs the real Mihomo core as a peer for tests and benchmarks: its inbound listeners, its DNS server, its
+// sniffer, its tunnel, its rules and its outbounds, all unchanged, started from the part of a Mihomo configuration that
+// those tests use.
 //
 // It is not Mihomo's own command, because that one links the TUN device, whose module cannot be verified through the
-// checksum database. Keys read: port, socks-port, mixed-port, authentication, log-level, ipv6, hosts, proxies,
-// rules. Unknown keys are an error, so that a test never believes in a setting that is not there. A proxy's own DNS servers
-// are plain UDP ones, `udp://ADDRESS:PORT`.
+// checksum database. Keys read: port, socks-port, mixed-port, redir-port, tproxy-port, allow-lan, authentication,
+// log-level, ipv6, routing-mark, hosts, dns (those of dns.go), sniffer (those of sniffer.go), proxies, rules. Unknown keys
+// are an error, so that a test never believes in a setting that is not there. DNS servers are plain UDP ones,
+// `udp://ADDRESS:PORT`.
 package main
 
 import (
 	"bytes"
 	"flag"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 
 	"github.com/metacubex/mihomo/adapter"
-	"github.com/metacubex/mihomo/adapter/inbound"
 	"github.com/metacubex/mihomo/adapter/outbound"
 	"github.com/metacubex/mihomo/component/auth"
+	"github.com/metacubex/mihomo/component/dialer"
 	"github.com/metacubex/mihomo/component/resolver"
 	"github.com/metacubex/mihomo/component/trie"
 	"github.com/metacubex/mihomo/constant"
 	"github.com/metacubex/mihomo/dns"
 	authStore "github.com/metacubex/mihomo/listener/auth"
-	"github.com/metacubex/mihomo/listener/http"
-	"github.com/metacubex/mihomo/listener/mixed"
-	"github.com/metacubex/mihomo/listener/socks"
 	"github.com/metacubex/mihomo/log"
 	"github.com/metacubex/mihomo/rules"
 	"github.com/metacubex/mihomo/tunnel"
@@ -36,13 +34,14 @@ import (
 )
 
 type config struct {
-	Port           int               `yaml:"port"`
-	SocksPort      int               `yaml:"socks-port"`
-	MixedPort      int               `yaml:"mixed-port"`
+	doors          `yaml:",inline"`
 	Authentication []string          `yaml:"authentication"`
 	LogLevel       log.LogLevel      `yaml:"log-level"`
 	IPv6           *bool             `yaml:"ipv6"`
+	RoutingMark    int32             `yaml:"routing-mark"`
 	Hosts          map[string]string `yaml:"hosts"`
+	DNS            dnsConfig         `yaml:"dns"`
+	Sniffer        snifferConfig     `yaml:"sniffer"`
 	Proxies        []map[string]any  `yaml:"proxies"`
 	Rules          []string          `yaml:"rules"`
 }
@@ -61,7 +60,7 @@ func run(path string) error {
 	if err != nil {
 		return err
 	}
-	cfg := config{LogLevel: log.INFO}
+	cfg := config{LogLevel: log.INFO, DNS: dnsDefaults, Sniffer: snifferDefaults}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&cfg); err != nil {
@@ -69,10 +68,17 @@ func run(path string) error {
 	}
 	log.SetLevel(cfg.LogLevel)
 	resolver.DisableIPv6 = cfg.IPv6 != nil && !*cfg.IPv6
+	dialer.DefaultRoutingMark.Store(cfg.RoutingMark)
 	if err := plan(cfg); err != nil {
 		return err
 	}
-	if err := listen(cfg); err != nil {
+	if err := cfg.DNS.start(!resolver.DisableIPv6); err != nil {
+		return err
+	}
+	if err := cfg.Sniffer.start(); err != nil {
+		return err
+	}
+	if err := cfg.doors.listen(); err != nil {
 		return err
 	}
 	tunnel.OnRunning()
@@ -138,52 +144,5 @@ func plan(cfg config) error {
 		list = append(list, rule)
 	}
 	tunnel.UpdateRules(list, nil, nil)
-	return nil
-}
-
-// nameServers reads the servers that a layer-3 proxy asks through itself. Mihomo's own reader is in a package that links the
-// TUN device.
-func nameServers(urls []string) ([]dns.NameServer, error) {
-	var servers []dns.NameServer
-	for _, url := range urls {
-		address, ok := strings.CutPrefix(url, "udp://")
-		if _, err := netip.ParseAddrPort(address); !ok || err != nil {
-			return nil, fmt.Errorf("dns: %q is not udp://ADDRESS:PORT", url)
-		}
-		servers = append(servers, dns.NameServer{Addr: address})
-	}
-	return servers, nil
-}
-
-// listen opens the doors on loopback.
-func listen(cfg config) error {
-	// The default of Mihomo's own configuration; without one, everybody is refused.
-	inbound.SetAllowedIPs([]netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")})
-	at := func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
-	if cfg.Port != 0 {
-		if _, err := http.New(at(cfg.Port), tunnel.Tunnel); err != nil {
-			return err
-		}
-	}
-	for _, door := range []struct {
-		port  int
-		mixed bool
-	}{{cfg.SocksPort, false}, {cfg.MixedPort, true}} {
-		if door.port == 0 {
-			continue
-		}
-		var err error
-		if door.mixed {
-			_, err = mixed.New(at(door.port), tunnel.Tunnel)
-		} else {
-			_, err = socks.New(at(door.port), tunnel.Tunnel)
-		}
-		if err != nil {
-			return err
-		}
-		if _, err := socks.NewUDP(at(door.port), tunnel.Tunnel); err != nil {
-			return err
-		}
-	}
 	return nil
 }
