@@ -121,6 +121,10 @@ pub enum SelectError {
 }
 
 impl Book {
+    /// The names that every book has, whatever its options.
+    pub const ALWAYS: [&'static str; 7] =
+        ["DIRECT", "COMPATIBLE", "REJECT", "REJECT-DROP", "PASS", "PASS-RULE", build::GLOBAL];
+
     /// Builds every way out. `resolver` answers for destinations of `direct`, `server_resolver` for the names of proxy
     /// servers.
     ///
@@ -260,4 +264,21 @@ impl Dialer for TcpOnly {
 
 fn list(tags: &[Tag]) -> String {
     tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use adit_net::SystemResolver;
+
+    use super::*;
+
+    #[test]
+    fn a_book_of_nothing_has_the_names_that_every_book_has() {
+        let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver);
+        let book = Book::build(Vec::new(), Vec::new(), Arc::clone(&resolver), resolver).unwrap();
+        let names: HashSet<&str> = book.nodes.keys().map(Tag::as_str).collect();
+        assert_eq!(names, HashSet::from(Book::ALWAYS));
+    }
 }

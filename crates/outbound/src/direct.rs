@@ -1,19 +1,48 @@
 //! `direct`: this machine connects to the destination itself.
 
-use adit_net::{BoxFuture, BoxStream, Datagrams, Dial, DialError, Dialer};
+use std::future::ready;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use adit_net::{
+    BoxFuture, BoxStream, Datagrams, Dial, DialError, Dialer, Domain, Resolve, ResolveError, SocketOptions,
+};
 
 use crate::connector::Connector;
+use crate::options::IpVersion;
 
 mod datagrams;
 
 /// A way out without a proxy. Names are resolved here, and `Dial::known` saves the question.
-pub(crate) struct Direct {
+pub struct Direct {
     connector: Connector,
 }
 
 impl Direct {
     pub(crate) fn new(connector: Connector) -> Self {
         Self { connector }
+    }
+
+    /// A way out for whoever knows addresses, such as those who ask nameservers: a target that is a name is refused.
+    #[must_use]
+    pub fn to_addresses(socket: SocketOptions) -> Self {
+        Self::new(Connector { socket, ip_version: IpVersion::Dual, resolver: Arc::new(NoNames) })
+    }
+}
+
+impl std::fmt::Debug for Direct {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Direct").field("socket", &self.connector.socket).finish_non_exhaustive()
+    }
+}
+
+/// Knows no name, and asks nobody.
+struct NoNames;
+
+impl Resolve for NoNames {
+    fn resolve<'a>(&'a self, name: &'a Domain) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
+        let cause = "this way out is for addresses only".to_owned();
+        Box::pin(ready(Err(ResolveError::Failed { name: name.clone(), cause })))
     }
 }
 
@@ -27,5 +56,26 @@ impl Dialer for Direct {
 
     fn datagrams<'a>(&'a self, dial: Dial<'a>) -> BoxFuture<'a, Result<Datagrams, DialError>> {
         Box::pin(datagrams::open(&self.connector, dial.target, dial.known))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use adit_net::Target;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_way_to_addresses_knows_no_names() {
+        let way = Direct::to_addresses(SocketOptions::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target::from(listener.local_addr().unwrap());
+        way.connect(Dial { target: &target, known: None, client: None }).await.unwrap();
+
+        let name: Target = "localhost:53".parse().unwrap();
+        let dial = Dial { target: &name, known: None, client: None };
+        assert!(matches!(way.connect(dial).await, Err(DialError::Unresolved(_))));
+        assert!(matches!(way.datagrams(dial).await, Err(DialError::Unresolved(_))));
     }
 }

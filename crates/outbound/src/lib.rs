@@ -56,4 +56,5 @@ mod tls;
 mod wireguard;
 
 pub use book::{Book, BookError, Role, SelectError, Way};
+pub use direct::Direct;
 pub use tls::TlsOptionsError;

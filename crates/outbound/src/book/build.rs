@@ -17,7 +17,7 @@ use crate::socks5::Socks5;
 use crate::tls::TlsOptionsError;
 use crate::wireguard::WireGuard;
 
-const GLOBAL: &str = "GLOBAL";
+pub(super) const GLOBAL: &str = "GLOBAL";
 
 pub(super) fn build(
     outbounds: Vec<Outbound>,
