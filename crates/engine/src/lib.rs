@@ -43,16 +43,21 @@
 
 #![forbid(unsafe_code)]
 
+mod dns;
 mod explain;
 mod flow;
 mod flows;
+mod inner;
 mod log;
+mod look;
+mod names;
 mod route;
 mod serve;
 mod table;
 mod world;
 
 pub use explain::Explanation;
+pub use inner::ByRules;
 pub use serve::{Engine, Outcome};
 pub use table::{Connection, Decision, Row, Table};
 pub use world::{Pin, World};
