@@ -1,11 +1,13 @@
 //! From a session to a way out: one step, no I/O except the one look-up a rule may ask for.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use adit_net::{DialError, Host, HostsEntry, Network, Session, Target};
+use adit_net::{DialError, DnsMode, Host, HostsEntry, Network, Protocol, Session, Target};
 use adit_outbound::{Role, Way};
-use adit_router::{Address, Mode, Query, Step};
+use adit_router::{Address, Mode, Process, Query, Step};
 
+use crate::names;
 use crate::table::Decision;
 use crate::world::World;
 
@@ -33,7 +35,7 @@ impl World {
     /// # Cancel safety
     /// Dropping the future abandons a look-up.
     pub(crate) async fn route(&self, session: &Session) -> Result<Route, DialError> {
-        let (target, address) = self.apply_hosts(&session.target);
+        let (target, address) = self.target_of(session);
         let pin = self.pins.get(&session.entry.inbound);
         if let Some(outbound) = pin.and_then(|pin| pin.outbound.as_ref()) {
             return self.fixed(outbound, session.network, target, address);
@@ -45,7 +47,9 @@ impl World {
         }
 
         let renamed = renamed(session, &target);
+        let process = self.process(session).await;
         let mut query = Query::new(renamed.as_ref().unwrap_or(session)).with_address(address);
+        query.process = process.as_ref();
         let mut cursor = self.rules.start(pin.and_then(|pin| pin.rules.as_ref()));
         loop {
             match self.rules.resume(cursor, &query) {
@@ -58,11 +62,43 @@ impl World {
                         cursor = verdict.next();
                         continue;
                     };
-                    let decision = Decision { rule: verdict.rule, chain: way.chain.clone() };
-                    return Ok(Route { way, target, known: query.address.known(), decision });
+                    let known = query.address.known();
+                    let decision = Decision { rule: verdict.rule, chain: way.chain.clone(), process };
+                    return Ok(Route { way, target, known, decision });
                 }
             }
         }
+    }
+
+    /// What the outbound is to be asked for, and its address as far as that is known.
+    ///
+    /// A connection to an address that our DNS gave out for a name is dialled by that name; datagrams go to the address
+    /// (mihomo-surface §7.6).
+    pub(crate) fn target_of(&self, session: &Session) -> (Target, Address) {
+        match &session.dns {
+            DnsMode::RedirHost { name, ip } if session.network == Network::Tcp => {
+                let named = Target::new(name.clone(), session.target.port);
+                match self.apply_hosts(&named) {
+                    (target, Address::NotAsked) if target == named => (target, Address::Known(*ip)),
+                    by_hosts => by_hosts,
+                }
+            }
+            _ => self.apply_hosts(&session.target),
+        }
+    }
+
+    /// The program behind `session`, if somebody is to be asked and it runs on this host.
+    async fn process(&self, session: &Session) -> Option<Process> {
+        let processes = Arc::clone(self.processes.as_ref()?);
+        let (local, network) = (session.client.socket_addr(), session.network);
+        let remote = match session.entry.protocol {
+            Protocol::Redir | Protocol::Tproxy => names::written(session)?,
+            _ => session.entry.local,
+        };
+        let found = tokio::task::spawn_blocking(move || processes.owner(local, remote, network));
+        let owner = found.await.ok()??;
+        let path = owner.program.map(|program| program.path.clone()).unwrap_or_default();
+        Some(Process { path, uid: owner.uid })
     }
 
     /// `hosts` before anything else: a fixed address replaces the name, an alias stands for another name
@@ -108,7 +144,7 @@ impl World {
         if network == Network::Udp && !way.udp {
             return Err(DialError::Unsupported(Network::Udp));
         }
-        let decision = Decision { rule: None, chain: way.chain.clone() };
+        let decision = Decision { rule: None, chain: way.chain.clone(), process: None };
         Ok(Route { way, target, known: address.known(), decision })
     }
 

@@ -1,15 +1,20 @@
 //! One connection, from the client's wish to its end.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+
+use adit_dns::Service;
 
 use adit_net::{
     Accepted, BoxStream, Broken, Dial, DialError, End, Handler, Limits, Packet, Reply, Side, farewell, relay,
 };
+use adit_outbound::Role;
 use arc_swap::ArcSwap;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
+use crate::dns::Questions;
 use crate::flows::Flows;
 use crate::log;
 use crate::table::{Row, Table};
@@ -27,6 +32,7 @@ pub struct Engine {
     world: ArcSwap<World>,
     table: Table,
     flows: Flows,
+    questions: Questions,
 }
 
 /// How a served connection ended.
@@ -34,17 +40,31 @@ pub struct Engine {
 pub enum Outcome {
     /// It was relayed.
     Relayed(End),
+    /// Our own DNS answered; an error is the client's connection's.
+    Answered(io::Result<()>),
     /// Somebody ended it by hand.
     Killed,
     /// No outbound was reached; the client was told.
     NotReached(DialError),
 }
 
+/// What a session was routed to.
+enum Reached {
+    Upstream(BoxStream),
+    /// Our own DNS answers.
+    Dns(Service),
+}
+
 impl Engine {
     /// An engine for `world`.
     #[must_use]
     pub fn new(world: World) -> Self {
-        Self { world: ArcSwap::from_pointee(world), table: Table::new(), flows: Flows::new() }
+        Self {
+            world: ArcSwap::from_pointee(world),
+            table: Table::new(),
+            flows: Flows::new(),
+            questions: Questions::default(),
+        }
     }
 
     /// Serves one connection to its end.
@@ -52,18 +72,21 @@ impl Engine {
     /// # Cancel safety
     /// Dropping the future closes both sides and removes the row.
     pub async fn serve(&self, client: Accepted) -> Outcome {
-        let Accepted { session, mut stream, reply } = client;
+        let Accepted { mut session, mut stream, reply } = client;
+        let mut reply = Some(reply);
+        let identified = Box::pin(self.world().identify(&mut session, &mut stream, &mut reply)).await;
         let row = self.table.enter(session);
 
-        let upstream = match Box::pin(self.reach(&row)).await {
-            Ok(upstream) => upstream,
+        let upstream = match Box::pin(self.reach(&row, identified)).await {
+            Ok(Reached::Upstream(upstream)) => upstream,
+            Ok(Reached::Dns(dns)) => return Box::pin(answer(dns, &row, stream, reply)).await,
             Err(why) => {
                 log::not_reached(row.session(), row.decision(), &why);
                 Box::pin(refuse(stream, reply, &why)).await;
                 return Outcome::NotReached(why);
             }
         };
-        if let Err(error) = stream.write_all(&reply.accepted()).await {
+        if let Some(error) = accept(&mut stream, reply).await.err() {
             return Outcome::Relayed(End::Broken(Broken { side: Side::Client, error }));
         }
         tokio::select! {
@@ -73,15 +96,22 @@ impl Engine {
     }
 
     /// Decides where the session goes, and dials.
-    async fn reach(&self, row: &Row) -> Result<BoxStream, DialError> {
+    async fn reach(&self, row: &Row, identified: Result<(), DialError>) -> Result<Reached, DialError> {
+        identified?;
         let session = row.session();
         let world = self.world.load_full();
+        if let Some(dns) = world.captured(session.entry.protocol, &session.target) {
+            return Ok(Reached::Dns(dns.clone()));
+        }
         let route = world.route(session).await?;
         log::routed(session, &route.decision);
         row.decided(route.decision);
+        if route.way.role == Role::Dns {
+            return world.dns.clone().map(Reached::Dns).ok_or_else(no_dns);
+        }
         let dial = Dial { target: &route.target, known: route.known, client: Some(session.client) };
         match timeout(DIAL_BUDGET, route.way.dialer.connect(dial)).await {
-            Ok(outcome) => outcome,
+            Ok(outcome) => outcome.map(Reached::Upstream),
             Err(_) => Err(DialError::TimedOut(format!("reaching {}", route.target))),
         }
     }
@@ -111,17 +141,49 @@ impl Handler for Engine {
     }
 
     fn udp(&self, packet: Packet) {
-        self.flows.deliver(self, packet);
+        match self.world.load().captured(packet.entry.protocol, &packet.target) {
+            Some(dns) => self.questions.answer(dns, &packet),
+            None => self.flows.deliver(self, packet),
+        }
     }
 }
 
-/// Tells the client why not, in its protocol's words.
-async fn refuse(mut stream: BoxStream, reply: &'static dyn Reply, why: &DialError) {
+/// Tells the client that it is connected, unless it has been told.
+async fn accept(stream: &mut BoxStream, reply: Option<&'static dyn Reply>) -> io::Result<()> {
+    match reply {
+        Some(reply) => stream.write_all(&reply.accepted()).await,
+        None => Ok(()),
+    }
+}
+
+/// Tells the client why not, in its protocol's words. A client whose protocol has none, or who was told that it is
+/// connected, sees its connection fail.
+async fn refuse(mut stream: BoxStream, reply: Option<&'static dyn Reply>, why: &DialError) {
     if matches!(why, DialError::Dropped) {
         let _ = timeout(DROP_HOLD, until_gone(&mut stream)).await;
         return;
     }
-    farewell(stream, &reply.refused(why)).await;
+    match reply.map(|reply| reply.refused(why)).filter(|words| !words.is_empty()) {
+        Some(words) => farewell(stream, &words).await,
+        None => stream.abort(),
+    }
+}
+
+/// Answers DNS questions until the client is done.
+async fn answer(dns: Service, row: &Row, mut stream: BoxStream, reply: Option<&'static dyn Reply>) -> Outcome {
+    let answered = async {
+        accept(&mut stream, reply).await?;
+        dns.converse(stream, row.session().client.ip()).await
+    };
+    tokio::select! {
+        answered = answered => Outcome::Answered(answered),
+        () = row.killed() => Outcome::Killed,
+    }
+}
+
+/// What a rule that sends to a proxy of type `dns` gets where `dns` is off.
+pub(crate) fn no_dns() -> DialError {
+    DialError::Denied("a rule sends this to our own DNS, which is off: set `dns.enable: true`".into())
 }
 
 /// Swallows what the client sends until it leaves.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use adit_net::{Counters, Session, SessionId, Tag};
-use adit_router::RuleInfo;
+use adit_router::{Process, RuleInfo};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -15,6 +15,8 @@ pub struct Decision {
     pub rule: Option<Arc<RuleInfo>>,
     /// The way taken: the outbound first, the outermost group last.
     pub chain: Vec<Tag>,
+    /// The program that asked, where one was looked for and found.
+    pub process: Option<Process>,
 }
 
 /// One open connection or UDP leg.

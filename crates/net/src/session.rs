@@ -169,7 +169,7 @@ pub enum DnsMode {
     Normal,
     /// The client wrote to this address, which stood for the name that is the target.
     FakeIp(IpAddr),
-    /// The client wrote to this address, which was given out for this name. The target is either of them.
+    /// The client wrote to this address, which was given out for this name. The target keeps the address; rules see both.
     RedirHost {
         /// What was asked for.
         name: Domain,

@@ -6,13 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit_net::Listener;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::gate::{Gate, Place};
+use super::gate::Gate;
 use super::{Now, Service};
 use crate::reply::Limit;
 use crate::wire::u16_at;
@@ -39,15 +37,33 @@ pub(super) async fn run(listener: Listener, services: Services) {
         let Some(place) = gate.enter(client) else { continue };
         let services = Arc::clone(&services);
         connections.spawn(async move {
-            if let Err(error) = serve(stream, client, &services, place).await {
+            let _place = place;
+            if let Err(error) = serve(stream, client, &*services).await {
                 tracing::debug!(%client, %error, "a client's connection ended");
             }
         });
     }
 }
 
-async fn serve(mut stream: TcpStream, client: IpAddr, services: &Services, _place: Place) -> io::Result<()> {
-    let (mut read, mut write) = stream.split();
+impl Service {
+    /// Answers the questions on a stream from `client` (RFC 7766) until it ends or is idle for ten seconds.
+    ///
+    /// # Errors
+    /// The stream's, and `InvalidData` for what is no message.
+    ///
+    /// # Cancel safety
+    /// Dropping the future abandons all answers.
+    pub async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Send, client: IpAddr) -> io::Result<()> {
+        serve(stream, client, &|| self.clone()).await
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Send,
+    client: IpAddr,
+    services: &(dyn Fn() -> Service + Send + Sync),
+) -> io::Result<()> {
+    let (mut read, mut write) = tokio::io::split(stream);
     let mut asked = Asked::default();
     let mut open: JoinSet<Option<Vec<u8>>> = JoinSet::new();
     let mut answer = Vec::new();
@@ -98,7 +114,7 @@ impl Asked {
     ///
     /// # Cancel safety
     /// What was read stays here.
-    async fn next(&mut self, read: &mut ReadHalf<'_>) -> io::Result<Option<Vec<u8>>> {
+    async fn next(&mut self, read: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(question) = self.take()? {
                 self.until = Instant::now() + IDLE;
@@ -132,7 +148,7 @@ impl Asked {
 }
 
 /// Length and message in one segment (RFC 7766 §8).
-async fn send(write: &mut WriteHalf<'_>, answer: &[u8]) -> io::Result<()> {
+async fn send(write: &mut (impl AsyncWrite + Unpin), answer: &[u8]) -> io::Result<()> {
     let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
     let mut frame = Vec::with_capacity(answer.len() + 2);
     frame.extend_from_slice(&length.to_be_bytes());
