@@ -42,6 +42,7 @@ mod proxy;
 mod read;
 mod report;
 mod rules;
+mod sets;
 mod source;
 mod suggest;
 mod yaml;

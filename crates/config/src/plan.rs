@@ -19,6 +19,7 @@ use crate::proxy::{self, BUILT_IN, Proxy};
 use crate::read::{Fields, Value};
 use crate::report::{Draft, Report, shown};
 use crate::rules::{self, RuleLines};
+use crate::sets::Sets;
 use crate::source::Source;
 use crate::yaml::{self, At, Document};
 
@@ -109,7 +110,8 @@ fn plan<'d>(source: &Source, document: &'d Document<'d>, home: &'d Home, report:
     let doors = inbound::doors(&mut fields, &cx);
     let listeners = fields.take("listeners");
     let targets = ways.targets();
-    let routes = rules::read(source, &mut fields, &targets, &cx);
+    let sets = Sets::read(&mut fields, &cx);
+    let routes = rules::read(source, &mut fields, &targets, &sets, &cx);
     let mut notices = Vec::new();
     let inbounds = inbound::plan(&doors, listeners, &routes.sub_rules, &targets, &mut notices, &cx);
     let hosts = hosts::read(fields.take("hosts"), &cx);

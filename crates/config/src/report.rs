@@ -70,6 +70,12 @@ impl Draft {
         self
     }
 
+    /// Puts `prefix` before the message.
+    pub(crate) fn after(mut self, prefix: &str) -> Self {
+        self.message.insert_str(0, prefix);
+        self
+    }
+
     /// Adds "did you mean" if one of `candidates` is close to `written`.
     pub(crate) fn meant<'c>(self, written: &str, candidates: impl IntoIterator<Item = &'c str>) -> Self {
         match crate::suggest::closest(written, candidates) {

@@ -54,6 +54,7 @@ mod domain;
 mod geo;
 mod ip_set;
 mod list;
+mod membership;
 mod mode;
 mod provider;
 mod query;
@@ -70,6 +71,7 @@ pub use domain::{
 };
 pub use geo::{AsnDatabase, AsnRecord, Countries, Geo, GeoError, GeoIpDat, GeoSite, Mmdb};
 pub use ip_set::{IpSet, IpSetBuilder, parse_prefix};
+pub use membership::{BadMembership, Membership, MembershipCompiler};
 pub use mode::Mode;
 pub use provider::{Behavior, Format, ProviderError, ProviderHandle, ProviderWarning, RuleSet};
 pub use query::{Address, Process, Query};

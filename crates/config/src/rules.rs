@@ -1,7 +1,4 @@
-//! `rules:`, `sub-rules:` and what they refer to. Spec: mihomo-surface §3.
-
-mod geo;
-mod providers;
+//! `rules:` and `sub-rules:`. Spec: mihomo-surface §3.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,6 +8,7 @@ use adit_router::{RuleError, RuleErrorKind, RuleInfo, RuleWarning, RuleWarningKi
 use crate::context::Context;
 use crate::read::{Fields, Text, Value};
 use crate::report::{Draft, LineStarts};
+use crate::sets::Sets;
 use crate::source::Source;
 use crate::yaml::At;
 
@@ -54,11 +52,12 @@ struct Written<'d> {
     sub_rules: Vec<(Text<'d>, Vec<Text<'d>>)>,
 }
 
-/// Reads and compiles the rules. `targets` are the names they may send to.
+/// Reads and compiles the rules. `targets` are the names they may send to, `sets` what they may refer to.
 pub(crate) fn read<'d>(
     source: &Source,
     fields: &mut Fields<'d>,
     targets: &HashSet<&str>,
+    sets: &Sets,
     cx: &Context<'d>,
 ) -> Routes<'d> {
     let sub_rules = fields.take("sub-rules").and_then(Value::fields);
@@ -70,10 +69,7 @@ pub(crate) fn read<'d>(
             .map(|(name, list)| (name, if list.is_null() { Vec::new() } else { list.texts() }))
             .collect(),
     };
-    let prefers_dat = fields.take("geodata-mode").and_then(Value::boolean).unwrap_or(false);
-    let providers = providers::read(fields.take("rule-providers"), cx);
-    let geo = geo::open(geo::Needed::of(written.all().chain(providers.classical_texts())), prefers_dat, cx);
-    let handles = providers.compile(&geo, cx);
+    let geo = sets.geo(written.all(), cx);
 
     let main: Vec<String> = written.main.iter().map(|text| text.text.to_owned()).collect();
     let sub_rules: Vec<(Tag, Vec<String>)> = written
@@ -84,7 +80,7 @@ pub(crate) fn read<'d>(
     let compiled = Rules::compile(Sources {
         rules: &main,
         sub_rules: &sub_rules,
-        providers: &handles,
+        providers: sets.providers(),
         geo: &geo,
         known_target: &|name| targets.contains(name),
         no_resolve_all: false,
@@ -101,7 +97,7 @@ pub(crate) fn read<'d>(
             let names = Names {
                 targets,
                 sub_rules: written.sub_rules.iter().map(|(name, _)| name.text).collect(),
-                providers: handles.keys().map(Tag::as_str).collect(),
+                providers: sets.providers().keys().map(Tag::as_str).collect(),
             };
             for error in errors {
                 written.blame(source, error, &names, cx);

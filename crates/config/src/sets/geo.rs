@@ -1,5 +1,6 @@
 //! The databases behind `GEOSITE`, `GEOIP` and `IP-ASN`, from files in the home folder. Spec: mihomo-surface §1.3, §4.7.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::read::Text;
 use crate::report::shown;
 use crate::yaml::At;
 
-/// Which databases the rules mention, and where first. One that nobody mentions is not opened: they are large.
+/// Which databases some rules mention, and where first. One that nobody mentions is not opened: they are large.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Needed {
     sites: Option<At>,
@@ -50,19 +51,46 @@ fn is_lan_only(rule: &str) -> bool {
     is_geoip && pieces.next().is_some_and(|code| code.eq_ignore_ascii_case("LAN"))
 }
 
-/// Opens what is needed and there. A file that is damaged is reported and counts as missing: rules that need it do not
-/// match, and the router says so once (F-D10).
-pub(super) fn open(needed: Needed, prefers_dat: bool, cx: &Context<'_>) -> Geo {
-    let site = needed.sites.and_then(|at| first(&["GeoSite.dat"], at, GeoSite::parse, cx));
-    let countries = needed.countries.and_then(|at| {
-        if prefers_dat {
+/// The databases, each opened when it is first needed.
+pub(super) struct Databases {
+    prefers_dat: bool,
+    sites: OnceCell<Option<Arc<GeoSite>>>,
+    countries: OnceCell<Option<Countries>>,
+    asn: OnceCell<Option<Arc<AsnDatabase>>>,
+}
+
+impl Databases {
+    /// `prefers_dat`: countries are looked up in `GeoIP.dat`.
+    pub(super) fn new(prefers_dat: bool) -> Self {
+        Self { prefers_dat, sites: OnceCell::new(), countries: OnceCell::new(), asn: OnceCell::new() }
+    }
+
+    /// Opens what is needed and there, and returns all that is open. A file that is damaged is reported once and counts as
+    /// missing: rules that need it do not match, and the router says so once (F-D10).
+    pub(super) fn open(&self, needed: Needed, cx: &Context<'_>) -> Geo {
+        if let Some(at) = needed.sites {
+            self.sites.get_or_init(|| first(&["GeoSite.dat"], at, GeoSite::parse, cx));
+        }
+        if let Some(at) = needed.countries {
+            self.countries.get_or_init(|| self.countries(at, cx));
+        }
+        if let Some(at) = needed.asn {
+            self.asn.get_or_init(|| first(&["ASN.mmdb", "GeoLite2-ASN.mmdb"], at, AsnDatabase::from_bytes, cx));
+        }
+        Geo {
+            site: self.sites.get().cloned().flatten(),
+            countries: self.countries.get().cloned().flatten(),
+            asn: self.asn.get().cloned().flatten(),
+        }
+    }
+
+    fn countries(&self, at: At, cx: &Context<'_>) -> Option<Countries> {
+        if self.prefers_dat {
             first(&["GeoIP.dat"], at, |bytes| GeoIpDat::parse(&bytes), cx).map(Countries::Dat)
         } else {
             first(&["Country.mmdb", "geoip.db", "geoip.metadb"], at, Mmdb::from_bytes, cx).map(Countries::Mmdb)
         }
-    });
-    let asn = needed.asn.and_then(|at| first(&["ASN.mmdb", "GeoLite2-ASN.mmdb"], at, AsnDatabase::from_bytes, cx));
-    Geo { site, countries, asn }
+    }
 }
 
 /// The first of the files `names` that exists and is what it should be.
