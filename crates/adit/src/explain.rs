@@ -7,7 +7,7 @@ use adit_engine::Explanation;
 use adit_net::{Entry, Protocol, Session};
 
 use crate::cli::Question;
-use crate::run::Ways;
+use crate::world::Ways;
 
 /// Prints the decision for one destination.
 pub(crate) fn explain(question: &Question) -> anyhow::Result<ExitCode> {
@@ -17,7 +17,6 @@ pub(crate) fn explain(question: &Question) -> anyhow::Result<ExitCode> {
     let Some(plan) = loaded.plan else { return Ok(ExitCode::FAILURE) };
 
     let lines = plan.rule_lines.clone();
-    let world = Ways::of(plan).into_world()?;
     let entry = Entry {
         inbound: question.inbound.as_str().into(),
         protocol: Protocol::Https,
@@ -27,7 +26,10 @@ pub(crate) fn explain(question: &Question) -> anyhow::Result<ExitCode> {
     let client = std::net::SocketAddr::new(question.client, 50_000).into();
     let session = Session::new(question.network(), entry, client, question.target.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let explanation = runtime.block_on(Explanation::of(&world, &session));
+    let explanation = runtime.block_on(async {
+        let world = Ways::of(plan).without_clients()?.settle();
+        anyhow::Ok(Explanation::of(&world, &session).await)
+    })?;
     runtime.shutdown_background();
     print!("{}", explanation.render(|rule| lines.line(rule).map(|line| format!("{}:{line}", source.name))));
     Ok(ExitCode::SUCCESS)

@@ -6,8 +6,11 @@ mod check;
 mod cli;
 mod explain;
 mod import;
+mod listeners;
 mod logs;
+mod resolvers;
 mod run;
+mod world;
 
 use std::process::ExitCode;
 

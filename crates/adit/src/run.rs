@@ -1,25 +1,22 @@
 //! `adit run`: plan → world → listeners → drain.
 
-use std::collections::HashMap;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_config::{InboundPlan, Plan};
-use adit_engine::{Engine, Pin, World};
-use adit_inbound::{Inbound, Kind};
-use adit_net::{HostsTable, Resolve, Shutdown, SystemResolver, Tag, Task, WithHosts, WithoutIpv6};
-use adit_outbound::Book;
-use adit_outbound::options::{Group, Outbound};
+use adit_config::Plan;
+use adit_engine::Engine;
+use adit_net::{Shutdown, SocketOptions};
 use adit_reality::{Random as _, SystemRandom};
-use adit_router::{Hosts, Mode, Rules};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use crate::cli::ConfigArgs;
+use crate::listeners::Listeners;
 use crate::logs;
+use crate::world::Ways;
 
 /// How long open connections may go on after SIGTERM (faults §1).
 const DRAIN: Duration = Duration::from_secs(5);
@@ -50,16 +47,14 @@ async fn serve(plan: Plan) -> anyhow::Result<()> {
     }
     // The first draw seeds the generator, which takes tens of milliseconds: no connection should wait for it.
     tokio::task::spawn_blocking(|| SystemRandom.fill(&mut [0]));
-    let inbounds = listen(&plan.inbounds)?;
-    let (rules, notices) = (plan.rules.len(), plan.notices.clone());
-    let engine = Arc::new(Engine::new(Ways::of(plan).into_world()?));
-    announce(&inbounds, rules, &notices);
+    check_mark(plan.general.routing_mark)?;
+    let listeners = Listeners::bind(&plan)?;
+    let facts = Facts::of(&plan);
+    let engine = Arc::new(Ways::of(plan).with_clients()?.into_engine());
+    announce(&listeners, &facts);
 
     let shutdown = Shutdown::new();
-    let accepting: Vec<Task<()>> = inbounds
-        .into_iter()
-        .map(|(_, inbound)| Task::spawn("inbound", inbound.run(Arc::clone(&engine), shutdown.clone())))
-        .collect();
+    let serving = listeners.run(&engine, &shutdown);
 
     first_signal().await?;
     tracing::warn!("adit is shutting down");
@@ -68,99 +63,55 @@ async fn serve(plan: Plan) -> anyhow::Result<()> {
         _ = timeout(DRAIN, drained(&engine)) => {}
         outcome = first_signal() => outcome?,
     }
-    drop(accepting);
+    drop(serving);
     Ok(())
 }
 
-/// The part of a plan that does not listen.
-pub(crate) struct Ways {
-    outbounds: Vec<Outbound>,
-    groups: Vec<Group>,
-    rules: Rules,
-    hosts: Hosts,
-    mode: Mode,
-    ipv6: bool,
-    pins: HashMap<Tag, Pin>,
-}
-
-impl Ways {
-    /// Takes from `plan` what does not listen.
-    pub(crate) fn of(plan: Plan) -> Self {
-        let pins = plan.inbounds.iter().filter_map(pin).collect();
-        let Plan { outbounds, groups, rules, hosts, mode, general, .. } = plan;
-        Self { outbounds, groups, rules, hosts, mode, ipv6: general.ipv6, pins }
-    }
-
-    /// Builds resolver, outbounds and rules, in the order in which they need each other.
-    ///
-    /// # Errors
-    /// What the configuration should have refused; see [`adit_outbound::BookError`].
-    pub(crate) fn into_world(self) -> anyhow::Result<World> {
-        let hosts: Arc<dyn HostsTable> = Arc::new(self.hosts);
-        let mut resolver: Arc<dyn Resolve> = Arc::new(SystemResolver);
-        if !self.ipv6 {
-            resolver = Arc::new(WithoutIpv6::new(resolver));
-        }
-        let resolver: Arc<dyn Resolve> = Arc::new(WithHosts::new(Arc::clone(&hosts), resolver));
-        let book = Book::build(self.outbounds, self.groups, Arc::clone(&resolver), Arc::clone(&resolver))?;
-        Ok(World {
-            mode: self.mode,
-            rules: self.rules,
-            book,
-            hosts,
-            resolver,
-            pins: self.pins,
-            dns: None,
-            captures_dns: false,
-            sniffer: None,
-            processes: None,
-        })
+/// Refuses a mark that no socket can be given: every connection would fail (F-B13).
+fn check_mark(mark: u32) -> anyhow::Result<()> {
+    let socket = SocketOptions { mark, ..SocketOptions::default() };
+    match socket.udp() {
+        Err(error) if mark != 0 && error.kind() == std::io::ErrorKind::PermissionDenied => Err(error).context(
+            "`routing-mark` needs CAP_NET_ADMIN (in Docker: `--cap-add NET_ADMIN`; with systemd: \
+             `AmbientCapabilities=CAP_NET_ADMIN`)",
+        ),
+        _ => Ok(()),
     }
 }
 
-/// Binds every listener, so that an address in use ends the start instead of a client's patience.
-fn listen(plans: &[InboundPlan]) -> anyhow::Result<Vec<(Kind, Inbound)>> {
-    let mut bound = Vec::new();
-    for inbound in plans {
-        match Inbound::bind(inbound.options.clone()) {
-            Ok(bound_inbound) => bound.push((inbound.options.kind, bound_inbound)),
-            Err(error) if inbound.optional => tracing::debug!(%error, "an optional listener is missing"),
-            Err(error) => return Err(error).with_context(|| format!("listener {}", inbound.options.name)),
-        }
-    }
-    Ok(bound)
+/// What start-up says of a plan.
+struct Facts {
+    rules: usize,
+    notices: Vec<String>,
+    has_mark: bool,
 }
 
-/// What a listener prescribes for its own clients, if anything.
-fn pin(plan: &InboundPlan) -> Option<(Tag, Pin)> {
-    let pin = Pin { rules: plan.rule.clone(), outbound: plan.proxy.clone() };
-    (pin != Pin::default()).then(|| (plan.options.name.clone(), pin))
+impl Facts {
+    fn of(plan: &Plan) -> Self {
+        Self { rules: plan.rules.len(), notices: plan.notices.clone(), has_mark: plan.general.routing_mark != 0 }
+    }
 }
 
 /// Says what runs and how to try it.
-fn announce(bound: &[(Kind, Inbound)], rules: usize, notices: &[String]) {
-    for (kind, inbound) in bound {
-        let what = match kind {
-            Kind::Mixed => "Mixed(http+socks) proxy",
-            Kind::Http => "HTTP proxy",
-            Kind::Socks => "SOCKS proxy",
-        };
-        tracing::info!("{what} listening at: {}", inbound.local_addr());
-    }
-    tracing::info!("{rules} rules loaded");
-    for notice in notices {
+fn announce(listeners: &Listeners, facts: &Facts) {
+    listeners.announce();
+    tracing::info!("{} rules loaded", facts.rules);
+    for notice in &facts.notices {
         tracing::warn!("{notice}");
     }
-    let Some((kind, inbound)) = bound.first() else {
-        tracing::warn!("no listener is configured: set `mixed-port: 7890` to be reachable");
-        return;
-    };
-    let scheme = if *kind == Kind::Socks { "socks5h" } else { "http" };
-    let mut at = inbound.local_addr();
-    if at.ip().is_unspecified() {
-        at.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    if listeners.intercepts() && !facts.has_mark {
+        tracing::warn!(
+            "no `routing-mark` is set: host rules that also capture this machine's own traffic would send ours back to us \
+             unless they let our user pass; set `routing-mark: 45` (any number below 16777216)"
+        );
     }
-    println!("try it: curl -x {scheme}://{at} https://example.com/");
+    match listeners.trial() {
+        Some(trial) => println!("try it: {trial}"),
+        None if listeners.is_empty() => {
+            tracing::warn!("no listener is configured: set `mixed-port: 7890` to be reachable");
+        }
+        None => {}
+    }
 }
 
 /// The first SIGTERM or SIGINT. SIGHUP, which asks Mihomo to read its configuration again, must not end the process.

@@ -1,0 +1,158 @@
+//! From a plan to a world, in the order in which its parts need each other.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use adit_config::{DnsMode, DnsPlan, FindProcess, Plan};
+use adit_dns::{FakeIp, FakeOptions, HostsFile, Mode, Service, ServiceOptions};
+use adit_engine::{ByRules, Engine, Pin, World};
+use adit_net::{HostsTable, SocketOptions, Tag};
+use adit_outbound::Book;
+use adit_outbound::options::{Group, Outbound};
+use adit_process::Processes;
+use adit_router::{Hosts, Rules};
+use anyhow::Context as _;
+
+use crate::resolvers::{Resolvers, WaysOut};
+
+/// Names that the system knows (`use-system-hosts`).
+const SYSTEM_HOSTS: &str = "/etc/hosts";
+
+/// What a plan says of the ways out: everything that does not listen.
+pub(crate) struct Ways {
+    outbounds: Vec<Outbound>,
+    groups: Vec<Group>,
+    rules: Rules,
+    hosts: Hosts,
+    mode: adit_router::Mode,
+    ipv6: bool,
+    socket: SocketOptions,
+    pins: HashMap<Tag, Pin>,
+    dns: Option<DnsPlan>,
+    sniffer: Option<adit_sniffer::Options>,
+    find_process: FindProcess,
+}
+
+/// A world that does not know yet where it lives.
+pub(crate) struct Unsettled {
+    world: World,
+    by_rules: Arc<ByRules>,
+}
+
+impl Ways {
+    /// Takes from `plan` what does not listen.
+    pub(crate) fn of(plan: Plan) -> Self {
+        let pins = plan.inbounds.iter().map(|inbound| (&inbound.options.name, &inbound.rule, &inbound.proxy));
+        let transparent = plan.transparent.iter().map(|one| (&one.options.name, &one.rule, &one.proxy));
+        let pins = pins.chain(transparent).filter_map(|(name, rule, proxy)| pin(name, rule.as_ref(), proxy.as_ref()));
+        let pins = pins.collect();
+        let Plan { outbounds, groups, rules, hosts, mode, general, dns, sniffer, .. } = plan;
+        let socket =
+            SocketOptions { mark: general.routing_mark, interface: general.interface, keep_alive: general.keep_alive };
+        let (ipv6, find_process) = (general.ipv6, general.find_process);
+        Self { outbounds, groups, rules, hosts, mode, ipv6, socket, pins, dns, sniffer, find_process }
+    }
+
+    /// Everything that decides and dials. Clients are not answered: there is no [`World::dns`].
+    ///
+    /// # Errors
+    /// What the configuration should have refused ([`adit_outbound::BookError`]), or a nameserver that cannot be asked as
+    /// it says.
+    pub(crate) fn without_clients(mut self) -> anyhow::Result<Unsettled> {
+        let dns = self.dns.take();
+        Ok(self.build(dns.as_ref())?.0)
+    }
+
+    /// As [`Ways::without_clients`], and with our own DNS, where it is configured. Fake addresses of the last run are read
+    /// from the disk: blocks for some ten milliseconds.
+    ///
+    /// # Errors
+    /// As [`Ways::without_clients`].
+    pub(crate) fn with_clients(mut self) -> anyhow::Result<Unsettled> {
+        let dns = self.dns.take();
+        let (mut unsettled, resolver) = self.build(dns.as_ref())?;
+        if let (Some(dns), Some(resolver)) = (dns, resolver) {
+            let service = service(dns, resolver, &unsettled.world.hosts)?;
+            unsettled.world.dns = Some(service);
+            unsettled.world.captures_dns = true;
+        }
+        Ok(unsettled)
+    }
+
+    /// The world, and who looks names up for clients.
+    fn build(self, dns: Option<&DnsPlan>) -> anyhow::Result<(Unsettled, Option<Arc<adit_dns::Resolver>>)> {
+        let hosts: Arc<dyn HostsTable> = Arc::new(self.hosts);
+        let ways = WaysOut::new(&self.outbounds, &self.groups, self.socket);
+        let resolvers = Resolvers::new(dns, &ways, &hosts, self.ipv6)?;
+        let book = Book::build(self.outbounds, self.groups, resolvers.direct, resolvers.proxy_servers)?;
+        let by_rules = ways.settle(&book);
+        let asks = match self.find_process {
+            FindProcess::Off => false,
+            FindProcess::Strict => self.rules.needs_process(),
+            FindProcess::Always => true,
+        };
+        let world = World {
+            mode: self.mode,
+            rules: self.rules,
+            book,
+            hosts,
+            resolver: resolvers.main,
+            pins: self.pins,
+            dns: None,
+            captures_dns: false,
+            sniffer: self.sniffer.map(|options| Arc::new(adit_sniffer::Plan::new(options))),
+            processes: asks.then(|| Arc::new(Processes::new())),
+        };
+        Ok((Unsettled { world, by_rules }, resolvers.clients))
+    }
+}
+
+impl Unsettled {
+    /// The world by itself.
+    pub(crate) fn settle(self) -> Arc<World> {
+        let world = Arc::new(self.world);
+        self.by_rules.follow(Arc::downgrade(&world));
+        world
+    }
+
+    /// An engine that holds it.
+    pub(crate) fn into_engine(self) -> Engine {
+        let engine = Engine::new(self.world);
+        self.by_rules.follow(Arc::downgrade(&engine.world()));
+        engine
+    }
+}
+
+/// What a listener prescribes for its own clients, if anything.
+fn pin(name: &Tag, rule: Option<&Tag>, proxy: Option<&Tag>) -> Option<(Tag, Pin)> {
+    let pin = Pin { rules: rule.cloned(), outbound: proxy.cloned() };
+    (pin != Pin::default()).then(|| (name.clone(), pin))
+}
+
+/// Our own DNS.
+fn service(
+    dns: DnsPlan,
+    resolver: Arc<adit_dns::Resolver>,
+    configured: &Arc<dyn HostsTable>,
+) -> anyhow::Result<Service> {
+    let mut hosts: Vec<Arc<dyn HostsTable>> = Vec::new();
+    if dns.uses_hosts {
+        hosts.push(Arc::clone(configured));
+    }
+    if dns.uses_system_hosts {
+        hosts.push(Arc::new(HostsFile::new(PathBuf::from(SYSTEM_HOSTS))));
+    }
+    let mode = match dns.mode {
+        DnsMode::Normal => Mode::Normal,
+        DnsMode::RedirHost => Mode::RedirHost,
+        DnsMode::FakeIp { ranges, filter, ttl, store } => {
+            let addresses = match store {
+                Some(file) => FakeIp::open(ranges, &file),
+                None => FakeIp::new(ranges),
+            };
+            Mode::FakeIp(FakeOptions { addresses: Arc::new(addresses.context("dns: fake-ip-range")?), filter, ttl })
+        }
+    };
+    Ok(Service::new(ServiceOptions { resolver, hosts, mode, ipv6: dns.ipv6 }))
+}
