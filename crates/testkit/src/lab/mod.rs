@@ -1,4 +1,4 @@
-//! Two network namespaces and a WireGuard peer in one of them.
+//! Network namespaces: two with a WireGuard peer in one of them ([`Lab`]), or a [`gateway`] between a client and an internet.
 //!
 //! ```text
 //!  client namespace                        server namespace
@@ -15,6 +15,7 @@
 //! Nothing here has a name that a killed test could leave behind.
 
 mod device;
+pub mod gateway;
 mod keys;
 mod namespace;
 mod peer;

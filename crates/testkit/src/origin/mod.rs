@@ -2,7 +2,7 @@
 //! thread of its own, and stops accepting when dropped.
 //!
 //! Started on the server side of a [`crate::lab::Lab`], each listens on [`ORIGIN_V4`] and [`ORIGIN_V6`] instead, where
-//! the other side reaches it.
+//! the other side reaches it, and at the exit of a [`crate::lab::gateway::GatewayLab`] on the exit's addresses.
 
 mod bulk;
 mod dns;
@@ -15,6 +15,7 @@ mod websocket;
 
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 
+use crate::lab::gateway::{EXIT_V4, EXIT_V6};
 use crate::lab::{ORIGIN_V4, ORIGIN_V6};
 
 pub use bulk::BulkOrigin;
@@ -25,11 +26,10 @@ pub use tcp::TcpOrigin;
 pub use tls::{TlsOptions, TlsOrigin};
 pub use udp::UdpOrigin;
 
-/// Where an origin listens that this thread starts: no interface has these addresses but that of a lab's server side.
+/// Where an origin listens that this thread starts: nobody has these addresses but the far sides of labs.
 fn home() -> (Ipv4Addr, Ipv6Addr) {
-    if UdpSocket::bind((ORIGIN_V4, 0)).is_ok() {
-        (ORIGIN_V4, ORIGIN_V6)
-    } else {
-        (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST)
-    }
+    [(ORIGIN_V4, ORIGIN_V6), (EXIT_V4, EXIT_V6)]
+        .into_iter()
+        .find(|(v4, _)| UdpSocket::bind((*v4, 0)).is_ok())
+        .unwrap_or((Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST))
 }

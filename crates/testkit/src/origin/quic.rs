@@ -1,8 +1,8 @@
 //! A QUIC server that echoes, and a client for it.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -18,10 +18,12 @@ use crate::tls::{self, Exchange, Version};
 /// How long the client waits for everything together.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Sends every stream back as it comes. IPv4 only; its certificate is for [`TARGET`].
+/// Sends every stream back as it comes; its certificate is for [`TARGET`].
 #[derive(Debug)]
 pub struct QuicOrigin {
     addr: SocketAddr,
+    addr_v6: SocketAddr,
+    clients: Arc<Mutex<Vec<SocketAddr>>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -34,20 +36,43 @@ impl QuicOrigin {
         let crypto = QuicServerConfig::try_from(crypto).expect("a provider with QUIC's first cipher");
         let config = ServerConfig::with_crypto(Arc::new(crypto));
         let runtime = runtime();
-        let endpoint = {
+        let (v4, v6) = home();
+        let [one, other] = [v4.into(), v6.into()].map(|ip: IpAddr| {
             let _inside = runtime.enter();
-            Endpoint::server(config, (home().0, 0).into()).expect("a socket")
-        };
-        let addr = endpoint.local_addr().expect("a bound socket");
+            Endpoint::server(config.clone(), (ip, 0).into()).expect("a socket")
+        });
+        let [addr, addr_v6] = [&one, &other].map(|endpoint| endpoint.local_addr().expect("a bound socket"));
         let (stop, stopped) = oneshot::channel();
-        let thread = thread::spawn(move || runtime.block_on(serve(&endpoint, stopped)));
-        Self { addr, stop: Some(stop), thread: Some(thread) }
+        let clients = Arc::new(Mutex::default());
+        let seen = Arc::clone(&clients);
+        let thread = thread::spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serve(&one, &seen) => {}
+                    () = serve(&other, &seen) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        Self { addr, addr_v6, clients, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Where it listens.
+    /// The IPv4 address.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The IPv6 address; its port is another one.
+    #[must_use]
+    pub fn addr_v6(&self) -> SocketAddr {
+        self.addr_v6
+    }
+
+    /// Whose connections it has taken so far.
+    #[must_use]
+    pub fn clients(&self) -> Vec<SocketAddr> {
+        self.clients.lock().expect("a record").clone()
     }
 }
 
@@ -64,20 +89,15 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-async fn serve(endpoint: &Endpoint, mut stopped: oneshot::Receiver<()>) {
+async fn serve(endpoint: &Endpoint, clients: &Mutex<Vec<SocketAddr>>) {
     let mut connections = tokio::task::JoinSet::new();
-    loop {
-        tokio::select! {
-            incoming = endpoint.accept() => {
-                let Some(incoming) = incoming else { return };
-                connections.spawn(async move {
-                    if let Ok(connection) = incoming.await {
-                        echo(&connection).await;
-                    }
-                });
+    while let Some(incoming) = endpoint.accept().await {
+        clients.lock().expect("a record").push(incoming.remote_address());
+        connections.spawn(async move {
+            if let Ok(connection) = incoming.await {
+                echo(&connection).await;
             }
-            _ = &mut stopped => return,
-        }
+        });
     }
 }
 
@@ -101,7 +121,8 @@ pub fn quic_echo(to: SocketAddr, payload: &[u8]) -> io::Result<Vec<u8>> {
     crypto.alpn_protocols = vec![b"echo".to_vec()];
     let crypto = QuicClientConfig::try_from(crypto).map_err(io::Error::other)?;
     runtime().block_on(async {
-        let mut endpoint = Endpoint::client((Ipv4Addr::UNSPECIFIED, 0).into())?;
+        let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let mut endpoint = Endpoint::client((any, 0).into())?;
         endpoint.set_default_client_config(ClientConfig::new(Arc::new(crypto)));
         tokio::time::timeout(PATIENCE, exchange(&endpoint, to, payload)).await?
     })
@@ -130,6 +151,9 @@ mod tests {
     fn a_stream_comes_back() {
         let origin = QuicOrigin::start();
         let payload = data::first(300_000);
-        assert!(quic_echo(origin.addr(), &payload).unwrap() == payload);
+        for to in [origin.addr(), origin.addr_v6()] {
+            assert!(quic_echo(to, &payload).unwrap() == payload);
+        }
+        assert_eq!(origin.clients().len(), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! A UDP echo.
+//! A UDP server around a function.
 
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::home;
 
-/// Sends every datagram back to where it came from, with `name` in front.
+/// A UDP server that runs a function for every datagram and answers with what it returns.
 #[derive(Debug)]
 pub struct UdpOrigin {
     v4: SocketAddrV4,
@@ -18,9 +18,22 @@ pub struct UdpOrigin {
 }
 
 impl UdpOrigin {
-    /// Starts one. `name` may be empty.
+    /// Sends every datagram back to where it came from, with `name` in front; it may be empty.
     #[must_use]
     pub fn echo(name: &'static str) -> Self {
+        Self::start(move |payload, _| [name.as_bytes(), payload].concat())
+    }
+
+    /// Sends every datagram back with its sender's IP address and a space in front.
+    #[must_use]
+    pub fn mirror() -> Self {
+        Self::start(|payload, from| [from.ip().to_string().as_bytes(), b" ", payload].concat())
+    }
+
+    /// Answers with what `answer` makes of a datagram and its sender.
+    #[must_use]
+    pub fn start(answer: impl Fn(&[u8], SocketAddr) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let answer = Arc::new(answer);
         let (v4, v6) = home();
         let port = crate::free_port();
         let (v4, v6) = (SocketAddrV4::new(v4, port), SocketAddrV6::new(v6, port, 0, 0));
@@ -29,15 +42,14 @@ impl UdpOrigin {
         let received = Arc::new(AtomicUsize::new(0));
         let stop = Arc::new(AtomicBool::new(false));
         for socket in sockets {
-            let (received, stop) = (Arc::clone(&received), Arc::clone(&stop));
+            let (answer, received, stop) = (Arc::clone(&answer), Arc::clone(&received), Arc::clone(&stop));
             thread::spawn(move || {
                 let _ = socket.set_read_timeout(Some(Duration::from_millis(200)));
                 let mut buffer = vec![0; 65_536];
                 while !stop.load(Ordering::Relaxed) {
                     let Ok((n, from)) = socket.recv_from(&mut buffer) else { continue };
                     received.fetch_add(1, Ordering::Relaxed);
-                    let answer = [name.as_bytes(), &buffer[..n]].concat();
-                    let _ = socket.send_to(&answer, from);
+                    let _ = socket.send_to(&answer(&buffer[..n], from), from);
                 }
             });
         }
