@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod dns;
 mod flow;
+mod names;
 mod route;
 mod scene;
 mod serve;

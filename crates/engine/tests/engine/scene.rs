@@ -5,14 +5,19 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use adit_dns::{
+    FakeFilter, FakeIp, FakeOptions, FakeRanges, Nameserver, Resolvers, Service, ServiceOptions, Upstreams,
+};
 use adit_engine::{Engine, Pin, World};
 use adit_net::{
-    Accepted, Domain, Entry, HostsEntry, Network, Protocol, Reply, ReturnPath, Session, SystemResolver, Tag, Target,
-    WithHosts,
+    Accepted, BoxFuture, BoxStream, Dial, DialError, Dialer, Domain, Entry, HostsEntry, Network, Protocol, Reply,
+    ReturnPath, Session, SystemResolver, Tag, Target, WithHosts,
 };
 use adit_outbound::Book;
-use adit_outbound::options::{Group, GroupKind};
+use adit_outbound::options::{Group, GroupKind, Outbound};
+use adit_process::Processes;
 use adit_router::{Geo, Mode, Rules, Sources};
+use adit_sniffer::Sniff;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
@@ -23,6 +28,10 @@ pub(crate) struct Scene {
     pub(crate) hosts: HashMap<Domain, HostsEntry>,
     pub(crate) mode: Mode,
     pub(crate) pins: HashMap<Tag, Pin>,
+    pub(crate) outbounds: Vec<Outbound>,
+    pub(crate) dns: Option<Service>,
+    pub(crate) sniffer: Option<adit_sniffer::Options>,
+    pub(crate) processes: bool,
 }
 
 impl Scene {
@@ -33,7 +42,24 @@ impl Scene {
             hosts: HashMap::new(),
             mode: Mode::Rule,
             pins: HashMap::new(),
+            outbounds: Vec::new(),
+            dns: None,
+            sniffer: None,
+            processes: false,
         }
+    }
+
+    /// With a DNS of our own that answers captured questions.
+    pub(crate) fn dns(mut self, dns: &Service) -> Self {
+        self.dns = Some(dns.clone());
+        self
+    }
+
+    /// Looks into connections to `port` for HTTP's host, and into datagrams to it for QUIC's.
+    pub(crate) fn sniffing(mut self, port: u16) -> Self {
+        let sniff = || Some(Sniff { ports: vec![port..=port], override_destination: None });
+        self.sniffer = Some(adit_sniffer::Options { http: sniff(), quic: sniff(), ..Default::default() });
+        self
     }
 
     pub(crate) fn host(mut self, name: &str, entry: HostsEntry) -> Self {
@@ -55,7 +81,7 @@ impl Scene {
             icon: String::new(),
         };
         let groups = vec![group("NOUDP", &["DIRECT"], true), group("Choice", &["NOUDP", "DIRECT"], false)];
-        let book = Book::build(Vec::new(), groups, Arc::clone(&resolver), Arc::clone(&resolver)).unwrap();
+        let book = Book::build(self.outbounds, groups, Arc::clone(&resolver), Arc::clone(&resolver)).unwrap();
         let lines: Vec<String> = self.rules.iter().map(ToString::to_string).collect();
         let rules = Rules::compile(Sources {
             rules: &lines,
@@ -64,7 +90,7 @@ impl Scene {
             geo: &Geo::default(),
             known_target: &|_| true,
             no_resolve_all: false,
-            processes: false,
+            processes: self.processes,
         })
         .unwrap();
         World {
@@ -74,15 +100,43 @@ impl Scene {
             hosts,
             resolver,
             pins: self.pins,
-            dns: None,
-            captures_dns: false,
-            sniffer: None,
-            processes: None,
+            captures_dns: self.dns.is_some(),
+            dns: self.dns,
+            sniffer: self.sniffer.map(|options| Arc::new(adit_sniffer::Plan::new(options))),
+            processes: self.processes.then(|| Arc::new(Processes::new())),
         }
     }
 
     pub(crate) fn engine(self) -> Arc<Engine> {
         Arc::new(Engine::new(self.world()))
+    }
+}
+
+/// Fake addresses for every name, and nobody to ask.
+pub(crate) fn fake_dns() -> (Service, Arc<FakeIp>) {
+    let ranges = FakeRanges { v4: Some("198.18.0.1/16".parse().unwrap()), v6: None };
+    let addresses = Arc::new(FakeIp::new(ranges).unwrap());
+    let upstreams = Upstreams { main: vec![Nameserver::parse("rcode://refused").unwrap()], ..Upstreams::default() };
+    let nowhere = |_: Option<&adit_dns::Via>| Some(Arc::new(Nowhere) as Arc<dyn Dialer>);
+    let mode = FakeOptions {
+        addresses: Arc::clone(&addresses),
+        filter: FakeFilter::Blacklist(Arc::new(|name: &str| name.ends_with(".real.test"))),
+        ttl: 1,
+    };
+    let service = Service::new(ServiceOptions {
+        resolver: Resolvers::new(&upstreams, &nowhere).unwrap().main,
+        hosts: Vec::new(),
+        mode: adit_dns::Mode::FakeIp(mode),
+        ipv6: false,
+    });
+    (service, addresses)
+}
+
+struct Nowhere;
+
+impl Dialer for Nowhere {
+    fn connect<'a>(&'a self, dial: Dial<'a>) -> BoxFuture<'a, Result<BoxStream, DialError>> {
+        Box::pin(std::future::ready(Err(DialError::Denied(dial.target.to_string()))))
     }
 }
 
@@ -108,9 +162,30 @@ impl Reply for Plain {
         b"yes".into()
     }
 
-    fn refused(&self, why: &adit_net::DialError) -> Cow<'static, [u8]> {
+    fn refused(&self, why: &DialError) -> Cow<'static, [u8]> {
         format!("no: {why}").into_bytes().into()
     }
+}
+
+/// A client that does not know of us.
+pub(crate) struct Silent;
+
+impl Reply for Silent {
+    fn accepted(&self) -> Cow<'static, [u8]> {
+        b"".into()
+    }
+
+    fn refused(&self, _: &DialError) -> Cow<'static, [u8]> {
+        b"".into()
+    }
+}
+
+/// As [`client`], by TPROXY.
+pub(crate) async fn captured(target: &str) -> (TcpStream, Accepted) {
+    let (ours, mut accepted) = client(target).await;
+    accepted.session.entry.protocol = Protocol::Tproxy;
+    accepted.reply = &Silent;
+    (ours, accepted)
 }
 
 /// A client's end, and what the engine is given of it.
