@@ -10,6 +10,8 @@ use adit_net::{Network, Target};
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
+use crate::redirect::Redirect;
+
 /// What to do.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -19,6 +21,7 @@ pub(crate) enum Command {
     Test(ConfigArgs),
     Explain(Question),
     Import(ImportArgs),
+    Redirect(Redirect),
     Version,
 }
 
@@ -50,6 +53,9 @@ enum Sub {
     Explain(Question),
     /// Turn wg-quick files and share links into the YAML of a proxy
     Import(ImportArgs),
+    /// Send this host's traffic, its LAN's and its containers' to a transparent listener
+    #[command(subcommand)]
+    Redirect(Redirect),
 }
 
 /// Which configuration.
@@ -107,6 +113,7 @@ impl Command {
             Some(Sub::Check(config)) => Self::Check(config),
             Some(Sub::Explain(question)) => Self::Explain(question),
             Some(Sub::Import(args)) => Self::Import(args),
+            Some(Sub::Redirect(redirect)) => Self::Redirect(redirect),
             None if cli.version => Self::Version,
             None if cli.test => Self::Test(cli.config),
             None => Self::Run(cli.config),

@@ -9,6 +9,7 @@ mod import;
 mod listeners;
 mod logs;
 mod resolvers;
+mod redirect;
 mod run;
 mod world;
 
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         Ok(Command::Test(config)) => check::test(&config),
         Ok(Command::Explain(question)) => explain::explain(&question),
         Ok(Command::Import(args)) => import::import(&args),
+        Ok(Command::Redirect(command)) => redirect::redirect(&command),
         Ok(Command::Version) => {
             println!("{}", cli::version());
             Ok(ExitCode::SUCCESS)

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use adit_config::{DnsMode, DnsPlan, FindProcess, Plan};
 use adit_dns::{FakeIp, FakeOptions, HostsFile, Mode, Service, ServiceOptions};
 use adit_engine::{ByRules, Engine, Pin, World};
-use adit_net::{HostsTable, SocketOptions, Tag};
+use adit_net::{Domain, HostsEntry, HostsTable, SocketOptions, Tag};
 use adit_outbound::Book;
 use adit_outbound::options::{Group, Outbound};
 use adit_process::Processes;
-use adit_router::{Hosts, Rules};
+use adit_router::Rules;
 use anyhow::Context as _;
 
 use crate::resolvers::{Resolvers, WaysOut};
@@ -24,7 +24,7 @@ pub(crate) struct Ways {
     outbounds: Vec<Outbound>,
     groups: Vec<Group>,
     rules: Rules,
-    hosts: Hosts,
+    hosts: adit_router::Hosts,
     mode: adit_router::Mode,
     ipv6: bool,
     socket: SocketOptions,
@@ -71,20 +71,19 @@ impl Ways {
     /// As [`Ways::without_clients`].
     pub(crate) fn with_clients(mut self) -> anyhow::Result<Unsettled> {
         let dns = self.dns.take();
-        let (mut unsettled, resolver) = self.build(dns.as_ref())?;
-        if let (Some(dns), Some(resolver)) = (dns, resolver) {
-            let service = service(dns, resolver, &unsettled.world.hosts)?;
-            unsettled.world.dns = Some(service);
+        let (mut unsettled, clients) = self.build(dns.as_ref())?;
+        if let (Some(dns), Some(resolver)) = (dns, clients.resolver) {
+            unsettled.world.dns = Some(service(dns, resolver, &clients.hosts)?);
             unsettled.world.captures_dns = true;
         }
         Ok(unsettled)
     }
 
-    /// The world, and who looks names up for clients.
-    fn build(self, dns: Option<&DnsPlan>) -> anyhow::Result<(Unsettled, Option<Arc<adit_dns::Resolver>>)> {
-        let hosts: Arc<dyn HostsTable> = Arc::new(self.hosts);
+    /// The world, and what clients are answered from.
+    fn build(self, dns: Option<&DnsPlan>) -> anyhow::Result<(Unsettled, Clients)> {
+        let hosts = Hosts::new(self.hosts, dns.is_some_and(|dns| dns.uses_system_hosts));
         let ways = WaysOut::new(&self.outbounds, &self.groups, self.socket);
-        let resolvers = Resolvers::new(dns, &ways, &hosts, self.ipv6)?;
+        let resolvers = Resolvers::new(dns, &ways, &hosts.all(), self.ipv6)?;
         let book = Book::build(self.outbounds, self.groups, resolvers.direct, resolvers.proxy_servers)?;
         let by_rules = ways.settle(&book);
         let asks = match self.find_process {
@@ -96,7 +95,7 @@ impl Ways {
             mode: self.mode,
             rules: self.rules,
             book,
-            hosts,
+            hosts: hosts.all(),
             resolver: resolvers.main,
             pins: self.pins,
             dns: None,
@@ -104,7 +103,49 @@ impl Ways {
             sniffer: self.sniffer.map(|options| Arc::new(adit_sniffer::Plan::new(options))),
             processes: asks.then(|| Arc::new(Processes::new())),
         };
-        Ok((Unsettled { world, by_rules }, resolvers.clients))
+        Ok((Unsettled { world, by_rules }, Clients { resolver: resolvers.clients, hosts }))
+    }
+}
+
+/// What clients are answered from.
+struct Clients {
+    resolver: Option<Arc<adit_dns::Resolver>>,
+    hosts: Hosts,
+}
+
+/// The names that have fixed addresses.
+struct Hosts {
+    configured: Arc<dyn HostsTable>,
+    /// `use-system-hosts`: the system's, for names that are not configured.
+    system: Option<Arc<dyn HostsTable>>,
+}
+
+impl Hosts {
+    fn new(configured: adit_router::Hosts, uses_system: bool) -> Self {
+        let system = || Arc::new(HostsFile::new(PathBuf::from(SYSTEM_HOSTS))) as Arc<dyn HostsTable>;
+        Self { configured: Arc::new(configured), system: uses_system.then(system) }
+    }
+
+    /// For everything but answers to clients (mihomo-surface §1.4).
+    fn all(&self) -> Arc<dyn HostsTable> {
+        match &self.system {
+            None => Arc::clone(&self.configured),
+            Some(system) => Arc::new(InOrder([Arc::clone(&self.configured), Arc::clone(system)])),
+        }
+    }
+
+    /// For answers to clients, from which `use-hosts: false` leaves the configured ones out.
+    fn of_clients(&self, uses_configured: bool) -> Vec<Arc<dyn HostsTable>> {
+        uses_configured.then(|| Arc::clone(&self.configured)).into_iter().chain(self.system.clone()).collect()
+    }
+}
+
+/// The first of two tables that knows a name.
+struct InOrder([Arc<dyn HostsTable>; 2]);
+
+impl HostsTable for InOrder {
+    fn lookup(&self, name: &Domain) -> Option<HostsEntry> {
+        self.0.iter().find_map(|table| table.lookup(name))
     }
 }
 
@@ -131,18 +172,8 @@ fn pin(name: &Tag, rule: Option<&Tag>, proxy: Option<&Tag>) -> Option<(Tag, Pin)
 }
 
 /// Our own DNS.
-fn service(
-    dns: DnsPlan,
-    resolver: Arc<adit_dns::Resolver>,
-    configured: &Arc<dyn HostsTable>,
-) -> anyhow::Result<Service> {
-    let mut hosts: Vec<Arc<dyn HostsTable>> = Vec::new();
-    if dns.uses_hosts {
-        hosts.push(Arc::clone(configured));
-    }
-    if dns.uses_system_hosts {
-        hosts.push(Arc::new(HostsFile::new(PathBuf::from(SYSTEM_HOSTS))));
-    }
+fn service(dns: DnsPlan, resolver: Arc<adit_dns::Resolver>, hosts: &Hosts) -> anyhow::Result<Service> {
+    let hosts = hosts.of_clients(dns.uses_hosts);
     let mode = match dns.mode {
         DnsMode::Normal => Mode::Normal,
         DnsMode::RedirHost => Mode::RedirHost,
