@@ -1,9 +1,9 @@
 //! The servers of a scene: one Xray with every kind of VLESS door, its targets behind it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::OnceLock;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::certificate::{Authority, TARGET};
 use crate::origin::{TlsOptions, TlsOrigin};
@@ -123,6 +123,21 @@ pub struct Stage {
     _large_target: TlsOrigin,
     config: Value,
     era: Era,
+    listen: Ipv4Addr,
+}
+
+/// Where a [`Stage`] is, and what its server knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Site<'a> {
+    /// Where its doors are.
+    pub listen: Ipv4Addr,
+    /// Names and their addresses, in the server's own words: `domain:x.test` means also what ends in `.x.test`.
+    pub names: &'a [(&'a str, &'a [IpAddr])],
+}
+
+impl Site<'_> {
+    const LOOPBACK: Self =
+        Self { listen: Ipv4Addr::LOCALHOST, names: &[(FAR_NAME, &[IpAddr::V4(Ipv4Addr::LOCALHOST)])] };
 }
 
 impl Stage {
@@ -140,6 +155,12 @@ impl Stage {
     /// A server of one's own, with these doors.
     #[must_use]
     pub fn start(era: Era, doors: &[Door]) -> Self {
+        Self::start_at(era, doors, Site::LOOPBACK)
+    }
+
+    /// The same at another site, in the network namespace of the caller.
+    #[must_use]
+    pub fn start_at(era: Era, doors: &[Door], site: Site<'_>) -> Self {
         let target = TlsOrigin::start(TlsOptions { h2: true, ..TlsOptions::default() });
         let large_target = TlsOrigin::start(TlsOptions { h2: true, large_certificate: true, ..TlsOptions::default() });
         let doors: Vec<(Door, u16)> = doors.iter().map(|&door| (door, free_port())).collect();
@@ -147,12 +168,12 @@ impl Stage {
             .iter()
             .map(|&(door, port)| {
                 let target = if door == Door::MlDsa { &large_target } else { &target };
-                inbound(door, port, target.addr())
+                inbound(door, (site.listen, port).into(), target.addr())
             })
             .collect();
         let config = json!({
             "log": { "loglevel": "info" },
-            "dns": { "hosts": { FAR_NAME: "127.0.0.1" } },
+            "dns": { "hosts": site.names.iter().map(|(name, ips)| ((*name).to_owned(), json!(ips))).collect::<Map<_, _>>() },
             "inbounds": inbounds,
             "outbounds": [{
                 "protocol": "freedom",
@@ -161,7 +182,7 @@ impl Stage {
             }],
         });
         let process = xray(era, &config, &ports(&doors));
-        Self { process, doors, target, _large_target: large_target, config, era }
+        Self { process, doors, target, _large_target: large_target, config, era, listen: site.listen }
     }
 
     /// Kills the server and starts it again on the same ports.
@@ -206,7 +227,7 @@ impl Stage {
             }),
         };
         Route {
-            server: (Ipv4Addr::LOCALHOST, port.expect("a door of this stage")).into(),
+            server: (self.listen, port.expect("a door of this stage")).into(),
             uuid: UUID.to_owned(),
             vision: door.vision(),
             security,
@@ -223,7 +244,7 @@ pub(crate) fn pem_lines(pem: &str) -> Vec<&str> {
     pem.lines().collect()
 }
 
-fn inbound(door: Door, port: u16, target: SocketAddr) -> Value {
+fn inbound(door: Door, at: SocketAddr, target: SocketAddr) -> Value {
     let leaf = Authority::shared().small();
     let flow = if door.vision() { "xtls-rprx-vision" } else { "" };
     let mut stream = match door {
@@ -254,8 +275,8 @@ fn inbound(door: Door, port: u16, target: SocketAddr) -> Value {
     };
     stream["network"] = json!("raw");
     json!({
-        "listen": "127.0.0.1",
-        "port": port,
+        "listen": at.ip().to_string(),
+        "port": at.port(),
         "protocol": "vless",
         "settings": { "clients": [{ "id": UUID, "flow": flow }], "decryption": "none" },
         "streamSettings": stream,

@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 pub struct TcpOrigin {
     listeners: [Arc<TcpListener>; 2],
     accepted: Arc<AtomicUsize>,
+    last_client: Arc<Mutex<Option<SocketAddr>>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -34,17 +35,20 @@ impl TcpOrigin {
     pub(super) fn on(listeners: [TcpListener; 2], serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         let listeners = listeners.map(Arc::new);
         let accepted = Arc::new(AtomicUsize::new(0));
+        let last_client = Arc::new(Mutex::new(None));
         let stop = Arc::new(AtomicBool::new(false));
         let serve = Arc::new(serve);
         for listener in &listeners {
             let listener = Arc::clone(listener);
             let (serve, accepted, stop) = (Arc::clone(&serve), Arc::clone(&accepted), Arc::clone(&stop));
+            let last_client = Arc::clone(&last_client);
             thread::spawn(move || {
                 for stream in listener.incoming() {
                     if stop.load(Ordering::Relaxed) {
                         return;
                     }
                     let Ok(stream) = stream else { continue };
+                    *last_client.lock().expect("a record") = stream.peer_addr().ok();
                     accepted.fetch_add(1, Ordering::Relaxed);
                     let _ = stream.set_nodelay(true);
                     let _ = stream.set_read_timeout(Some(SILENCE));
@@ -53,7 +57,22 @@ impl TcpOrigin {
                 }
             });
         }
-        Self { listeners, accepted, stop }
+        Self { listeners, accepted, last_client, stop }
+    }
+
+    /// Answers each HTTP request with the IP address of who sent it.
+    #[must_use]
+    pub fn mirror() -> Self {
+        Self::start(|mut stream| {
+            let Ok(peer) = stream.peer_addr() else { return };
+            let mut head = Vec::new();
+            let mut buffer = [0; 4096];
+            while !head.ends_with(b"\r\n\r\n") {
+                let Ok(n @ 1..) = stream.read(&mut buffer) else { return };
+                head.extend_from_slice(&buffer[..n]);
+            }
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", peer.ip());
+        })
     }
 
     /// Sends back what it gets; passes a half-close on after the last byte.
@@ -157,6 +176,12 @@ impl TcpOrigin {
     #[must_use]
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Whose connection it has accepted last.
+    #[must_use]
+    pub fn last_client(&self) -> Option<SocketAddr> {
+        *self.last_client.lock().expect("a record")
     }
 }
 

@@ -98,6 +98,12 @@ impl TlsOrigin {
         self.tcp.accepted()
     }
 
+    /// Whose connection it has accepted last.
+    #[must_use]
+    pub fn last_client(&self) -> Option<SocketAddr> {
+        self.tcp.last_client()
+    }
+
     /// The request heads so far, byte for byte.
     #[must_use]
     pub fn heads(&self) -> Vec<Vec<u8>> {

@@ -24,10 +24,10 @@ impl UdpOrigin {
         Self::start(move |payload, _| [name.as_bytes(), payload].concat())
     }
 
-    /// Sends every datagram back with its sender's IP address and a space in front.
+    /// Sends every datagram back with its sender's address and a space in front.
     #[must_use]
     pub fn mirror() -> Self {
-        Self::start(|payload, from| [from.ip().to_string().as_bytes(), b" ", payload].concat())
+        Self::start(|payload, from| [from.to_string().as_bytes(), b" ", payload].concat())
     }
 
     /// Answers with what `answer` makes of a datagram and its sender.
