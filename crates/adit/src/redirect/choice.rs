@@ -51,12 +51,7 @@ pub(crate) fn choose(args: &CaptureArgs, plan: &Plan, name: &str) -> Result<Choi
     if !sources.ipv6 && !args.kill_switch {
         notes.push("IPv6 is not captured and goes its way".to_owned());
     }
-    let owner = Owner {
-        mark: plan.general.routing_mark,
-        uid: args.user,
-        gid: args.group,
-        cgroup: args.cgroup.clone(),
-    };
+    let owner = Owner { mark: plan.general.routing_mark, uid: args.user, gid: args.group, cgroup: args.cgroup.clone() };
     let options = Options {
         mode: listener.mode,
         port: listener.port,
@@ -96,10 +91,7 @@ impl Sources {
     fn reach(&self, at: &[SocketAddr]) -> (bool, bool) {
         let takes = |ip: IpAddr| ip.is_unspecified() || (self.interfaces.is_empty() && ip.is_loopback());
         let dual = at.iter().any(|at| at.is_ipv6() && at.ip().is_unspecified());
-        (
-            dual || at.iter().any(|at| at.is_ipv4() && takes(at.ip())),
-            at.iter().any(|at| at.is_ipv6() && takes(at.ip())),
-        )
+        (dual || at.iter().any(|at| at.is_ipv4() && takes(at.ip())), at.iter().any(|at| at.is_ipv6() && takes(at.ip())))
     }
 }
 
@@ -202,21 +194,23 @@ fn dns(
     let Some(listen) = dns.listen else {
         notes.push(match mode {
             Mode::Redirect => "questions for names are not captured: write `listen: ':1053'` under `dns`".to_owned(),
-            Mode::Tproxy => "questions to nameservers in private networks are not captured: write `listen: ':1053'` under \
+            Mode::Tproxy => {
+                "questions to nameservers in private networks are not captured: write `listen: ':1053'` under \
                              `dns`"
-                .to_owned(),
+                    .to_owned()
+            }
         });
         return None;
     };
     let what = format!("`dns.listen` is {listen}");
     let remedy = format!("write `listen: ':{}'` under `dns`", listen.port());
     match sources.reach(&[listen]) {
-        (false, _) => wrong.push(mismatch(
-            format!("{what}, which captured questions do not reach"),
-            format!("{remedy}, or --no-dns"),
+        (false, _) => wrong
+            .push(mismatch(format!("{what}, which captured questions do not reach"), format!("{remedy}, or --no-dns"))),
+        (true, false) if sources.ipv6 => wrong.push(mismatch(
+            format!("{what}, which questions over IPv6 do not reach"),
+            format!("{remedy}, or --no-ipv6"),
         )),
-        (true, false) if sources.ipv6 => wrong
-            .push(mismatch(format!("{what}, which questions over IPv6 do not reach"), format!("{remedy}, or --no-ipv6"))),
         (true, _) => {}
     }
     Some(listen.port())
@@ -275,14 +269,12 @@ fn remedied(why: &OptionsError, name: &str) -> Mismatch {
     match why {
         OptionsError::NoOwner => mismatch(
             "adit's own packets cannot be told from others, and would be captured again and again",
-            format!(
-                "write `routing-mark: 45` into {name}, or run adit as a user of its own and name that with --user"
-            ),
+            format!("write `routing-mark: 45` into {name}, or run adit as a user of its own and name that with --user"),
         ),
-        OptionsError::NothingCaptured => {
-            mismatch("nothing is captured", "name an --interface, or leave out --no-host")
+        OptionsError::NothingCaptured => mismatch("nothing is captured", "name an --interface, or leave out --no-host"),
+        OptionsError::MarkTaken(_) => {
+            mismatch(why.to_string(), "write a mark below 0x1000000, such as `routing-mark: 45`")
         }
-        OptionsError::MarkTaken(_) => mismatch(why.to_string(), "write a mark below 0x1000000, such as `routing-mark: 45`"),
         OptionsError::SamePort(_) => mismatch(why.to_string(), "give `dns.listen` a port of its own"),
         OptionsError::NoPort => mismatch("port 0 is no port", "leave out --dns-port, or name the server's port"),
         OptionsError::EmptyRange { .. } | OptionsError::EmptyMask => {
