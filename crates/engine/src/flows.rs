@@ -1,66 +1,57 @@
 //! UDP flows: one per client socket, whatever it sends to.
 //!
-//! The table here holds only inboxes; the flow's task owns everything else, so it needs no locks. A flow is keyed by
-//! (inbound, client address): the client keeps one mapping for all its targets (full cone).
+//! The table here holds only inboxes; the flow's task owns everything else. A flow is keyed by (inbound, client
+//! address): the client keeps one mapping for all its targets (full cone).
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use adit_net::{ClientAddr, Packet, Tag, Task};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
 
-use crate::flow::Flow;
+use crate::dns::Questions;
+use crate::flow::{Datagram, Door, Flow, Inbox};
 use crate::serve::Engine;
 
 /// Flows at once; the one that has been quiet longest goes first (faults §1).
-const MAX_FLOWS: usize = 1024;
+const MAX_FLOWS: usize = 16_384;
 
-/// Datagrams waiting in one flow's inbox.
-const INBOX: usize = 64;
-
-/// Payload bytes waiting in all inboxes together; beyond it datagrams are dropped, as a network would (faults §1).
-const MAX_QUEUED: usize = 256 * 1024;
+/// Payload bytes waiting in all flows together; beyond it datagrams are dropped, as a network would (faults §1).
+const MAX_HELD: usize = 256 * 1024;
 
 type Key = (Tag, ClientAddr);
 
 /// The open flows.
 #[derive(Debug, Default)]
 pub(crate) struct Flows {
-    open: Arc<Mutex<HashMap<Key, Inbox>>>,
-    queued: Arc<AtomicUsize>,
-    /// Counts packets; an inbox remembers the count at its last one, which orders inboxes by age without a clock.
-    ticks: AtomicU64,
+    open: Arc<Mutex<Open>>,
+    held: Arc<AtomicUsize>,
+    questions: Questions,
 }
 
+#[derive(Debug, Default)]
+struct Open {
+    flows: HashMap<Key, Place>,
+    /// Flows by the time at which they were listed here. A datagram does not move its flow; who looks for the quietest
+    /// does, so that each datagram pays for one move at most.
+    order: BTreeMap<u64, Key>,
+    /// Counts packets: time without a clock.
+    now: u64,
+}
+
+/// A flow's place in the table.
 #[derive(Debug)]
-struct Inbox {
+struct Place {
+    /// When it began.
     id: u64,
+    /// When its latest datagram came.
     last: u64,
-    packets: mpsc::Sender<Queued>,
-    /// Dropping the inbox ends the flow.
+    /// Its key in `order`.
+    listed: u64,
+    inbox: Arc<Inbox>,
+    /// Dropping the place ends the flow.
     _task: Task<()>,
-}
-
-/// A datagram that counts against [`MAX_QUEUED`] until it is dropped.
-pub(crate) struct Queued {
-    pub(crate) packet: Packet,
-    size: usize,
-    queued: Arc<AtomicUsize>,
-}
-
-impl std::fmt::Debug for Queued {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Queued").field("size", &self.size).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Queued {
-    fn drop(&mut self) {
-        self.queued.fetch_sub(self.size, Ordering::Relaxed);
-    }
 }
 
 impl Flows {
@@ -70,67 +61,94 @@ impl Flows {
 
     /// Hands `packet` to its client's flow, which is started if there is none. Never waits.
     pub(crate) fn deliver(&self, engine: &Engine, packet: Packet) {
-        let size = packet.payload.len();
-        if self.queued.fetch_add(size, Ordering::Relaxed) + size > MAX_QUEUED {
-            self.queued.fetch_sub(size, Ordering::Relaxed);
-            return;
-        }
-        let key = (packet.entry.inbound.clone(), packet.client);
-        let packet = Queued { packet, size, queued: Arc::clone(&self.queued) };
-        let tick = self.ticks.fetch_add(1, Ordering::Relaxed);
+        let Packet { entry, client, target, dscp, payload, back } = packet;
+        let Some(datagram) = Datagram::new(target, payload, dscp, &self.held, MAX_HELD) else { return };
+        let key = (entry.inbound.clone(), client);
+        let door = Door { entry, back };
 
         let mut open = self.open.lock();
-        let packet = match open.entry(key.clone()) {
-            Entry::Occupied(mut inbox) => {
-                inbox.get_mut().last = tick;
-                match inbox.get().packets.try_send(packet) {
-                    Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => return,
+        open.now += 1;
+        let now = open.now;
+        // Dropped outside the lock: that ends tasks, and a task's end takes the lock.
+        let mut gone = None;
+        let datagram = match open.flows.get_mut(&key) {
+            None => datagram,
+            Some(place) => {
+                place.last = now;
+                match place.inbox.push(&door, datagram) {
+                    Ok(()) => return,
                     // The flow has ended and not yet left the table.
-                    Err(mpsc::error::TrySendError::Closed(packet)) => packet,
+                    Err(datagram) => {
+                        gone = open.remove(&key);
+                        datagram
+                    }
                 }
             }
-            Entry::Vacant(_) => packet,
         };
-        if open.len() >= MAX_FLOWS
-            && let Some(quietest) = open.iter().min_by_key(|(_, inbox)| inbox.last).map(|(key, _)| key.clone())
-        {
-            open.remove(&quietest);
+        if open.flows.len() >= MAX_FLOWS {
+            gone = open.remove_quietest();
         }
-        open.insert(key.clone(), self.start(engine, key, packet, tick));
+        let place = self.start(engine, key.clone(), door, datagram, now);
+        open.order.insert(now, key.clone());
+        open.flows.insert(key, place);
+        drop(open);
+        drop(gone);
     }
 
-    fn start(&self, engine: &Engine, key: Key, first: Queued, tick: u64) -> Inbox {
-        let (packets, inbox) = mpsc::channel(INBOX);
-        let back = Arc::clone(&first.packet.back);
-        // A fresh channel has room.
-        let _ = packets.try_send(first);
-        let flow = Flow::new(engine.world(), engine.table().clone(), inbox, back);
-        let leave = Leave { key, id: tick, open: Arc::clone(&self.open) };
+    fn start(&self, engine: &Engine, key: Key, door: Door, first: Datagram, now: u64) -> Place {
+        let client = key.1;
+        let inbox = Arc::new(Inbox::new(door.clone(), first));
+        let world = engine.world();
+        let flow = Flow::new(world, engine.table().clone(), self.questions.clone(), client, door, Arc::clone(&inbox));
+        let leave = Leave { key, id: now, open: Arc::clone(&self.open) };
         let task = Task::spawn("udp flow", async move {
             let _leave = leave;
             flow.run().await;
         });
-        Inbox { id: tick, last: tick, packets, _task: task }
+        Place { id: now, last: now, listed: now, inbox, _task: task }
     }
 }
 
-/// Takes a flow's inbox out of the table when its task ends, unless a newer flow has taken the place.
+impl Open {
+    fn remove(&mut self, key: &Key) -> Option<Place> {
+        let place = self.flows.remove(key)?;
+        self.order.remove(&place.listed);
+        // A table that once held thousands would keep their room for ever.
+        if self.flows.capacity() > 1024 && self.flows.len() * 4 < self.flows.capacity() {
+            let room = self.flows.len() * 2;
+            self.flows.shrink_to(room);
+        }
+        Some(place)
+    }
+
+    /// Removes the flow whose latest datagram came first.
+    fn remove_quietest(&mut self) -> Option<Place> {
+        loop {
+            let (listed, key) = self.order.pop_first()?;
+            let Some(place) = self.flows.get_mut(&key) else { continue };
+            if place.last == listed {
+                return self.flows.remove(&key);
+            }
+            place.listed = place.last;
+            self.order.insert(place.last, key);
+        }
+    }
+}
+
+/// Takes a flow out of the table when its task ends, unless a newer flow has taken its place.
 struct Leave {
     key: Key,
     id: u64,
-    open: Arc<Mutex<HashMap<Key, Inbox>>>,
+    open: Arc<Mutex<Open>>,
 }
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        let inbox = {
-            let mut open = self.open.lock();
-            match open.entry(self.key.clone()) {
-                Entry::Occupied(inbox) if inbox.get().id == self.id => Some(inbox.remove()),
-                _ => None,
-            }
-        };
-        // Dropped outside the lock: it aborts this very task, which is ending anyway.
-        drop(inbox);
+        let mut open = self.open.lock();
+        let is_own = open.flows.get(&self.key).is_some_and(|place| place.id == self.id);
+        let place = if is_own { open.remove(&self.key) } else { None };
+        drop(open);
+        // Outside the lock: it aborts this very task, which is ending anyway.
+        drop(place);
     }
 }
