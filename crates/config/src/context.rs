@@ -12,6 +12,8 @@ pub(crate) struct Context<'d> {
     pub(crate) home: &'d Home,
     /// Whether IPv6 addresses may be used at all.
     pub(crate) ipv6: bool,
+    /// Whether the process behind a connection is looked up.
+    pub(crate) processes: bool,
     /// What sockets of outbounds are unless a proxy says otherwise.
     pub(crate) socket: SocketOptions,
 }

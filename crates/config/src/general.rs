@@ -6,7 +6,7 @@ use adit_net::{KeepAlive, SocketOptions};
 use adit_router::Mode;
 
 use crate::read::{Fields, Value};
-use crate::report::Report;
+use crate::report::{Draft, Report};
 
 /// What is written to the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub enum FindProcess {
 pub struct General {
     /// Whose process is looked up.
     pub find_process: FindProcess,
+    /// Whether fake addresses outlive a restart.
+    pub store_fake_ip: bool,
     /// Whether names are resolved to IPv6 addresses at all.
     pub ipv6: bool,
     /// Whether all addresses of a name are tried at once.
@@ -96,8 +98,10 @@ pub(crate) fn general(fields: &mut Fields<'_>, report: &Report) -> General {
                     a short head start";
         report.warning(at, text);
     }
+    iptables(fields, report);
     General {
-        find_process: FindProcess::Off,
+        find_process: find_process(fields),
+        store_fake_ip: profile(fields),
         ipv6: fields.take("ipv6").and_then(Value::boolean).unwrap_or(true),
         tcp_concurrent,
         keep_alive,
@@ -107,6 +111,34 @@ pub(crate) fn general(fields: &mut Fields<'_>, report: &Report) -> General {
             .and_then(|value| value.number("a number from 0 to 4294967295"))
             .unwrap_or(0),
     }
+}
+
+fn find_process(fields: &mut Fields<'_>) -> FindProcess {
+    let words = [("strict", FindProcess::Strict), ("always", FindProcess::Always), ("off", FindProcess::Off)];
+    let written = fields.take("find-process-mode");
+    written.and_then(|value| value.word("invalid find process mode", &words)).unwrap_or_default()
+}
+
+/// `profile`: whether it has `store-fake-ip`. Choices in groups are not stored, because nobody can choose yet.
+fn profile(fields: &mut Fields<'_>) -> bool {
+    let Some(mut profile) = fields.take("profile").and_then(Value::fields) else { return false };
+    let store_fake_ip = profile.take("store-fake-ip").and_then(Value::boolean).unwrap_or(false);
+    profile.finish("`profile`", &["store-selected"]);
+    store_fake_ip
+}
+
+/// `iptables`: Mihomo puts host rules up and down with itself. Here a command does, so that they outlive a restart.
+fn iptables(fields: &mut Fields<'_>, report: &Report) {
+    let at = fields.key_at("iptables");
+    let Some(mut iptables) = fields.take("iptables").and_then(Value::fields) else { return };
+    let enabled = iptables.take("enable").and_then(Value::boolean).unwrap_or(false);
+    for key in ["inbound-interface", "bypass", "dns-redirect"] {
+        let _ = iptables.take(key); // arguments of the command, in other words
+    }
+    iptables.finish("`iptables`", &[]);
+    let Some(at) = at.filter(|_| enabled) else { return };
+    let text = "`iptables` has no effect: host rules are not installed by a configuration";
+    report.add(Draft::warning(at, text).hint("`adit redirect up` does, and `adit redirect show` prints them"));
 }
 
 /// Top-level keys of Mihomo that do nothing here and need not: caches, loaders, identification towards download servers,
@@ -140,15 +172,10 @@ pub(crate) const UNSUPPORTED: &[&str] = &[
     "geox-url",
     "inbound-mptcp",
     "inbound-tfo",
-    "iptables",
     "ntp",
-    "profile",
-    "redir-port",
     "secret",
-    "sniffer",
     "ss-config",
     "tls",
-    "tproxy-port",
     "tuic-server",
     "tun",
     "tunnels",

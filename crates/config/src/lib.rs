@@ -8,8 +8,8 @@
 //! What it is not: it opens no socket, downloads nothing, and starts nothing. No other crate knows YAML.
 //!
 //! How it reads: `yaml` makes a tree in which everything has its place; `read` takes keys out of it leniently and reports
-//! those that nobody took; each section (`general`, `inbound`, `proxy`, `group`, `rules`, `hosts`) turns its keys into
-//! options; `plan` puts the sections together.
+//! those that nobody took; each section (`general`, `inbound`, `proxy`, `group`, `rules`, `sniffer`, `hosts`) turns its
+//! keys into options; `plan` puts the sections together.
 //!
 //! ```
 //! use adit_config::{DEFAULT_CONFIG, Source, load};
@@ -43,6 +43,7 @@ mod read;
 mod report;
 mod rules;
 mod sets;
+mod sniffer;
 mod source;
 mod suggest;
 mod yaml;

@@ -8,7 +8,7 @@ use adit_router::{Hosts, Mode, Rules};
 
 use crate::context::Context;
 use crate::dns::DnsPlan;
-use crate::general::{self, General, LogLevel};
+use crate::general::{self, FindProcess, General, LogLevel};
 use crate::group::{self, GLOBAL};
 use crate::home::Home;
 use crate::hosts;
@@ -17,9 +17,10 @@ use crate::mask::{self, Hidden};
 use crate::problem::Problems;
 use crate::proxy::{self, BUILT_IN, Proxy};
 use crate::read::{Fields, Value};
-use crate::report::{Draft, Report, shown};
+use crate::report::{Report, shown};
 use crate::rules::{self, RuleLines};
 use crate::sets::Sets;
+use crate::sniffer;
 use crate::source::Source;
 use crate::yaml::{self, At, Document};
 
@@ -105,24 +106,31 @@ fn plan<'d>(source: &Source, document: &'d Document<'d>, home: &'d Home, report:
     let mode = general::mode(&mut fields);
     let log_level = general::log_level(&mut fields);
     let general = general::general(&mut fields, report);
-    let cx = Context { report, home, ipv6: general.ipv6, socket: general.socket() };
+    let cx = Context {
+        report,
+        home,
+        ipv6: general.ipv6,
+        processes: general.find_process != FindProcess::Off,
+        socket: general.socket(),
+    };
     let ways = Ways::read(&mut fields, &cx);
     let doors = inbound::doors(&mut fields, &cx);
     let listeners = fields.take("listeners");
     let targets = ways.targets();
     let sets = Sets::read(&mut fields, &cx);
     let routes = rules::read(source, &mut fields, &targets, &sets, &cx);
-    let mut notices = Vec::new();
-    let inbounds = inbound::plan(&doors, listeners, &routes.sub_rules, &targets, &mut notices, &cx);
+    let listening = inbound::plan(&doors, listeners, &routes.sub_rules, &targets, &cx);
+    listening.check_marks(fields.place("routing-mark"), &ways.proxies, &cx);
+    let sniffer = sniffer::read(fields.take("sniffer"), &sets, &cx);
     let hosts = hosts::read(fields.take("hosts"), &cx);
-    finish(fields, document, report);
+    finish(fields, document);
     let Ways { proxies, groups } = ways;
     let direct = proxy::built_in_direct(&cx);
     let plan = Plan {
-        inbounds,
-        transparent: Vec::new(),
+        inbounds: listening.inbounds,
+        transparent: listening.transparent,
         dns: None,
-        sniffer: None,
+        sniffer,
         outbounds: std::iter::once(direct).chain(proxies.into_iter().map(|proxy| proxy.outbound)).collect(),
         groups,
         rules: routes.rules?,
@@ -131,7 +139,7 @@ fn plan<'d>(source: &Source, document: &'d Document<'d>, home: &'d Home, report:
         mode,
         log_level,
         general,
-        notices,
+        notices: listening.notices,
     };
     Some(plan)
 }
@@ -176,23 +184,10 @@ fn providers<'d>(fields: &mut Fields<'d>, cx: &Context<'d>) -> HashSet<&'d str> 
 }
 
 /// Reports the top-level keys that nobody took. Keys that only hold anchors are templates, and `x-` is for notes.
-fn finish<'d>(mut fields: Fields<'d>, document: &Document<'d>, report: &Report) {
+fn finish<'d>(mut fields: Fields<'d>, document: &Document<'d>) {
     for key in general::WITHOUT_EFFECT {
         let _ = fields.take(key);
     }
-    process_mode(&mut fields, report);
     fields.take_if(|key, at| key.starts_with("x-") || document.is_template(at));
     fields.finish("the configuration", general::UNSUPPORTED);
-}
-
-/// `find-process-mode`: processes are not looked up, which only matters to those who ask for it.
-fn process_mode(fields: &mut Fields<'_>, report: &Report) {
-    let words = [("strict", false), ("always", true), ("off", false)];
-    let at = fields.key_at("find-process-mode");
-    let value = fields.take("find-process-mode");
-    if value.and_then(|value| value.word("invalid find process mode", &words)) == Some(true)
-        && let Some(at) = at
-    {
-        report.add(Draft::warning(at, "processes are not looked up yet: PROCESS rules do not match"));
-    }
 }

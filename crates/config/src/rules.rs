@@ -84,7 +84,7 @@ pub(crate) fn read<'d>(
         geo: &geo,
         known_target: &|name| targets.contains(name),
         no_resolve_all: false,
-        processes: false,
+        processes: cx.processes,
     });
     let rules = match compiled {
         Ok(rules) => {
@@ -176,7 +176,7 @@ impl<'d> Written<'d> {
 }
 
 /// The bytes `start..end` of a scalar's text in the file, if it is written there as it is; else the whole scalar.
-fn within(source: &Source, text: Text<'_>, start: usize, end: usize) -> At {
+pub(crate) fn within(source: &Source, text: Text<'_>, start: usize, end: usize) -> At {
     let quote = usize::from(source.text.get(text.at.range()).is_some_and(|raw| raw.starts_with(['"', '\''])));
     let first = text.at.range().start + quote;
     let is_verbatim = source.text.get(first..first + text.text.len()) == Some(text.text);

@@ -19,7 +19,6 @@ use keys::Keys;
 /// Types that Mihomo has and we do not, with their names in its API.
 const UNSUPPORTED: &[(&str, &str)] = &[
     ("anytls", "AnyTLS"),
-    ("dns", "Dns"),
     ("gost-relay", "GostRelay"),
     ("hysteria", "Hysteria"),
     ("hysteria2", "Hysteria2"),
@@ -41,7 +40,7 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("zerotier", "ZeroTier"),
 ];
 
-const SUPPORTED: &[&str] = &["direct", "reject", "socks5", "http", "vless", "wireguard"];
+const SUPPORTED: &[&str] = &["direct", "reject", "dns", "socks5", "http", "vless", "wireguard"];
 
 /// Reads one proxy.
 pub(super) struct Reader<'d, 'c> {
@@ -83,6 +82,7 @@ impl<'d, 'c> Reader<'d, 'c> {
 
     pub(super) fn read(mut self) -> Option<(Text<'d>, Proxy<'d>)> {
         let name = self.required_text("name");
+        let mark_at = self.keys.fields.place("routing-mark");
         let mut common = self.common();
         let dialer = self.keys.fields.take("dialer-proxy").and_then(Value::text).filter(|text| !text.text.is_empty());
         let (made, shown_type) = self.kind(name.map_or("", |name| name.text));
@@ -101,10 +101,10 @@ impl<'d, 'c> Reader<'d, 'c> {
         let name = name?;
         common.dialer_proxy = dialer.map(|name| Tag::new(name.text));
         let kind = made.filter(|_| !self.refuses).unwrap_or(Kind::Reject);
-        // A way out without UDP is passed over by the rules; one that refuses has to refuse UDP, too.
-        common.udp |= matches!(kind, Kind::Direct | Kind::Reject);
+        // A way out without UDP is passed over by the rules; one that refuses has to refuse UDP, too. §5.2 for the others.
+        common.udp |= matches!(kind, Kind::Direct | Kind::Reject | Kind::Dns);
         let outbound = Outbound { name: Tag::new(name.text), kind, common };
-        let proxy = Proxy { outbound, dialer, shown_type };
+        let proxy = Proxy { outbound, dialer, mark_at, shown_type };
         Some((name, proxy))
     }
 
@@ -115,6 +115,7 @@ impl<'d, 'c> Reader<'d, 'c> {
         match self.kind.text {
             "direct" => (Some(Kind::Direct), "Direct"),
             "reject" => (Some(Kind::Reject), "Reject"),
+            "dns" => (Some(Kind::Dns), "Dns"),
             "socks5" => (self.socks5(), "Socks5"),
             "http" => (self.http(), "Http"),
             "vless" => (self.vless(), "Vless"),

@@ -15,6 +15,7 @@ use adit_outbound::options::{Common, IpVersion, Kind, Outbound};
 use crate::context::Context;
 use crate::read::{Text, Value};
 use crate::report::{Draft, shown};
+use crate::yaml::At;
 use entry::Reader;
 
 /// An outbound of the file with the places that later checks point at.
@@ -22,6 +23,8 @@ use entry::Reader;
 pub(crate) struct Proxy<'d> {
     pub(crate) outbound: Outbound,
     pub(crate) dialer: Option<Text<'d>>,
+    /// Where its own `routing-mark` stands.
+    pub(crate) mark_at: Option<At>,
     /// Its type as the API shows it, for `exclude-type`.
     pub(crate) shown_type: &'static str,
 }

@@ -70,11 +70,10 @@ error: G: 'DIRCET' not found
 #[test]
 fn keys_that_mihomo_has_and_we_do_not_are_named_once() {
     let text = "\
-redir-port: 7892
-tproxy-port: 0
+external-ui: ui
 external-controller: 127.0.0.1:9090
 secret: hunter2
-sniffer: {enable: true, sniff: {TLS: {ports: [443]}}}
+experimental: {}
 ntp: {enable: false}
 tunnels: [\"tcp,127.0.0.1:1,example.com:1\"]
 profile: {store-selected: true}
@@ -86,11 +85,11 @@ proxies:
   - {name: b, type: socks5, server: 10.0.0.1, port: 1, tfo: true, mptcp: false}
 ";
     let found = warnings(text);
-    for key in ["redir-port", "external-controller", "secret", "sniffer", "tunnels", "profile", "geox-url"] {
+    for key in ["external-ui", "external-controller", "secret", "tunnels", "store-selected", "geox-url"] {
         let about = found.iter().filter(|warning| warning.contains(&format!("`{key}`"))).count();
         assert_eq!(about, 1, "{key}: {found:#?}");
     }
-    for off in ["tproxy-port", "ntp", "geodata-mode", "global-client-fingerprint", "mptcp"] {
+    for off in ["experimental", "ntp", "geodata-mode", "global-client-fingerprint", "mptcp"] {
         assert!(!found.iter().any(|warning| warning.contains(off)), "{off}: {found:#?}");
     }
     let tfo: Vec<_> = found.iter().filter(|warning| warning.contains("`tfo`")).collect();

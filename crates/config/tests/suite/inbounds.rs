@@ -90,7 +90,7 @@ listeners:
   - {name: a, type: mixed, port: 100}
   - {name: b, type: socks, port: '200/302,400-402', listen: 127.0.0.1, users: [], udp: false, rule: inner}
   - {name: c, type: http, port: 500, listen: '::', users: [{username: x, password: y}], proxy: exit}
-  - {name: d, type: redir, port: 600}
+  - {name: d, type: tunnel, port: 600}
   - {name: e, type: http, port: 700, certificate: ./x.pem, private_key: ./y.pem}
   - {name: f, type: http, port: 800, listen: 127.0.0.1, rule: nothing, proxy: nobody}
 ";
@@ -116,7 +116,7 @@ listeners:
     assert_eq!((c.proxy.as_deref(), c.options.kind, c.options.udp), (Some("exit"), Kind::Http, false));
     assert_eq!((f.rule.as_deref(), f.proxy.as_deref()), (None, Some("REJECT")));
     let found = warnings(text);
-    for about in ["type redir", "listeners with TLS", "there is no sub-rule 'nothing'", "proxy nobody not found"] {
+    for about in ["type tunnel", "listeners with TLS", "there is no sub-rule 'nothing'", "proxy nobody not found"] {
         assert!(found.iter().any(|warning| warning.contains(about)), "{about}: {found:#?}");
     }
 }

@@ -9,5 +9,7 @@ mod inbounds;
 mod links;
 mod proxies;
 mod scene;
+mod sniffer;
+mod transparent;
 mod wireguard;
 mod yaml;

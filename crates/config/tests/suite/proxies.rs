@@ -107,7 +107,6 @@ fn what_we_cannot_do_is_a_stub_that_refuses() {
         ),
         (one("type: ss, server: x.y, port: 1, cipher: a, password: b"), "proxies of type ss are not supported"),
         (one("type: tuic, server: x.y, port: 1"), "proxies of type tuic are not supported"),
-        (one("type: dns"), "proxies of type dns are not supported"),
     ] {
         assert!(warnings(&text).iter().any(|warning| warning.contains(about)), "{:?}", warnings(&text));
         let plan = plan(&format!("{text}proxy-groups: [{{name: G, type: select, proxies: [p]}}]\n"));
