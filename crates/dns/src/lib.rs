@@ -1,7 +1,7 @@
 //! Names to addresses, by the servers that a configuration names and by no others; and what clients are told of both.
 //!
 //! What it is:
-//! - nameservers as text ([`Nameserver`]) and the protocols that ask them (UDP, TCP, TLS, HTTPS) over whatever way out they
+//! - nameservers as text ([`Nameserver`]) and the protocols that ask them (UDP, TCP, TLS, QUIC, HTTPS) over whatever way out they
 //!   are given; a list of them for one way out ([`Servers`]), or all of a configuration's with policy and fallback
 //!   ([`Resolvers`]); each [`Resolver`] asks several at once, asks equal questions once, and remembers answers;
 //! - addresses that stand for names and outlive the process ([`FakeIp`]);
@@ -19,7 +19,7 @@
 //! // `dns.google` is looked up at 1.1.1.1; given to a tunnel, both are asked inside it.
 //! let servers = Servers::new(list, Options::default())?;
 //!
-//! let error = Nameserver::parse("quic://dns.example").unwrap_err();
+//! let error = Nameserver::parse("dhcp://eth0").unwrap_err();
 //! assert_eq!(error.at, 0..4);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

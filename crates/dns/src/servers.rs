@@ -11,7 +11,7 @@ use crate::group::{Group, Member};
 use crate::nameserver::{Nameserver, Transport};
 use crate::plan::Plan;
 use crate::resolver::{Habits, Resolver};
-use crate::tls::{TlsClient, Trust};
+use crate::tls::{QuicTls, TlsClient, Trust};
 use crate::upstream::{Out, Upstream, Wire};
 
 /// What a list of servers is asked for, and what it may rely on.
@@ -150,6 +150,11 @@ impl Prepared {
             Transport::Tcp(server) => Wire::Tcp(server.clone()),
             Transport::Tls { server, certificate, one_shot } => {
                 Wire::Tls { server: server.clone(), tls: tls(&server.host, certificate, None)?, one_shot: *one_shot }
+            }
+            Transport::Quic { server, certificate } => {
+                let tls = QuicTls::new(trust, &server.host, certificate)
+                    .map_err(|cause| ServersError::Tls { server: nameserver.to_string(), cause })?;
+                Wire::Quic { server: server.clone(), tls }
             }
             Transport::Https(https) => {
                 Wire::Https { tls: tls(&https.server.host, &https.certificate, Some(b"h2"))?, https: https.clone() }

@@ -43,6 +43,13 @@ pub enum Transport {
         /// `disable-reuse=true`: one connection for each question.
         one_shot: bool,
     },
+    /// DNS over QUIC (RFC 9250). Port 853 unless written.
+    Quic {
+        /// Where it listens.
+        server: Target,
+        /// Whose certificate it must show.
+        certificate: Certificate,
+    },
     /// DNS over HTTPS (RFC 8484), by HTTP/2. Port 443 unless written.
     Https(Box<Https>),
     /// Whatever servers `/etc/resolv.conf` names.
@@ -149,7 +156,10 @@ impl Nameserver {
     #[must_use]
     pub fn server(&self) -> Option<&Target> {
         match &self.transport {
-            Transport::Udp(server) | Transport::Tcp(server) | Transport::Tls { server, .. } => Some(server),
+            Transport::Udp(server)
+            | Transport::Tcp(server)
+            | Transport::Tls { server, .. }
+            | Transport::Quic { server, .. } => Some(server),
             Transport::Https(https) => Some(&https.server),
             Transport::System | Transport::Rcode(_) => None,
         }
@@ -178,6 +188,7 @@ impl fmt::Display for Nameserver {
             Transport::Udp(server) => write!(f, "udp://{server}"),
             Transport::Tcp(server) => write!(f, "tcp://{server}"),
             Transport::Tls { server, .. } => write!(f, "tls://{server}"),
+            Transport::Quic { server, .. } => write!(f, "quic://{server}"),
             // The path may be a customer's secret.
             Transport::Https(https) => write!(f, "https://{}", https.server),
             Transport::System => f.write_str("system"),

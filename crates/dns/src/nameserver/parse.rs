@@ -38,11 +38,11 @@ pub enum Flaw {
     #[error("no server listens on port 0")]
     PortZero,
     /// A scheme that nobody knows.
-    #[error("`{0}` is not a way to ask: write udp, tcp, tls, https, system or rcode")]
+    #[error("`{0}` is not a way to ask: write udp, tcp, tls, quic, https, system or rcode")]
     Scheme(String),
-    /// QUIC, by scheme or by `h3=true`.
-    #[error("adit does not speak DNS over QUIC: use `https://` or `tls://`")]
-    Quic,
+    /// HTTP/3, by scheme or by `h3=true`.
+    #[error("adit does not speak HTTP/3: use `https://` without `h3=true`, or `quic://`")]
+    Http3,
     /// `http://`.
     #[error("adit does not send DNS over plain HTTP: use `https://`, or `tcp://` if nobody may listen in")]
     PlainHttp,
@@ -118,7 +118,8 @@ fn transport(text: &Text<'_>, body: &str, extra: &Fragment) -> Result<Transport,
             certificate: extra.certificate.clone(),
             one_shot: extra.one_shot,
         },
-        "https" if extra.http3 => return Err(text.bad(scheme, Flaw::Quic)),
+        "quic" => Transport::Quic { server: plain(text, rest, 853)?, certificate: extra.certificate.clone() },
+        "https" if extra.http3 => return Err(text.bad(scheme, Flaw::Http3)),
         "https" => Transport::Https(Box::new(https(text, rest, extra.certificate.clone())?)),
         "system" if rest.is_empty() => Transport::System,
         "system" => return Err(text.bad(rest, Flaw::Path)),
@@ -131,7 +132,7 @@ fn transport(text: &Text<'_>, body: &str, extra: &Fragment) -> Result<Transport,
                 .map(|(_, code)| *code)
                 .ok_or_else(|| text.bad(rest, Flaw::Rcode(rest.to_owned())))?,
         ),
-        "quic" | "h3" => return Err(text.bad(scheme, Flaw::Quic)),
+        "h3" => return Err(text.bad(scheme, Flaw::Http3)),
         "http" => return Err(text.bad(scheme, Flaw::PlainHttp)),
         "ts" | "tailscale" => return Err(text.bad(scheme, Flaw::Tailscale)),
         _ => return Err(text.bad(scheme, Flaw::Scheme(scheme.to_owned()))),

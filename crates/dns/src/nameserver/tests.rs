@@ -66,9 +66,9 @@ fn errors_say_what_and_where() {
     for (text, part, said) in [
         ("", "", "no server"),
         ("udp://", "", "no server"),
-        ("quic://dns.example", "quic", "does not speak DNS over QUIC: use `https://` or `tls://`"),
-        ("h3://dns.example", "h3", "over QUIC"),
-        ("https://dns.example/q#h3=true", "https", "over QUIC"),
+        ("h3://dns.example", "h3", "does not speak HTTP/3: use `https://` without `h3=true`, or `quic://`"),
+        ("http3://dns.example", "http3", "`http3` is not a way"),
+        ("https://dns.example/q#h3=true", "https", "HTTP/3"),
         ("http://dns.example/q", "http", "plain HTTP"),
         ("dhcp://eth0", "dhcp", "does not ask DHCP"),
         ("tailscale://x", "tailscale", "Tailscale"),

@@ -14,11 +14,12 @@ use tokio::time::timeout;
 use crate::message::{BadQuestion, Extension, Question};
 use crate::nameserver::{Changes, Https, Rcode};
 use crate::response::{BadResponse, Response};
-use crate::tls::TlsClient;
+use crate::tls::{QuicTls, TlsClient};
 
 mod https;
 mod kept;
 mod pipe;
+mod quic;
 mod udp;
 
 /// How long one of several addresses of a server may take to connect, before the next is tried.
@@ -48,6 +49,9 @@ pub(crate) enum UpstreamError {
     /// It did not answer.
     #[error("no answer")]
     Silent,
+    /// QUIC went wrong.
+    #[error("QUIC: {0}")]
+    Quic(String),
     /// HTTP went wrong.
     #[error("HTTP: {0}")]
     Http(String),
@@ -59,6 +63,7 @@ pub(crate) enum Wire {
     Udp(Target),
     Tcp(Target),
     Tls { server: Target, tls: TlsClient, one_shot: bool },
+    Quic { server: Target, tls: QuicTls },
     Https { https: Box<Https>, tls: TlsClient },
     Fixed(Rcode),
 }
@@ -133,6 +138,7 @@ pub(crate) struct Upstream {
 enum Method {
     Udp { sockets: udp::Sockets, whole: pipe::Pipes },
     Stream(pipe::Pipes),
+    Quic(quic::Streams),
     Https(https::Post),
     Fixed(Rcode),
 }
@@ -151,6 +157,7 @@ impl Upstream {
             }
             Wire::Tcp(server) => Method::Stream(pipe::Pipes::new(reach(server), None, false)),
             Wire::Tls { server, tls, one_shot } => Method::Stream(pipe::Pipes::new(reach(server), Some(tls), one_shot)),
+            Wire::Quic { server, tls } => Method::Quic(quic::Streams::new(reach(server), tls)),
             Wire::Https { https, tls } => Method::Https(https::Post::new(reach(https.server.clone()), *https, tls)),
             Wire::Fixed(code) => Method::Fixed(code),
         };
@@ -164,7 +171,7 @@ impl Upstream {
 
     /// Whether an answer that comes too late is of use: a connection that it came by serves the next question.
     pub(crate) fn leaves_something(&self) -> bool {
-        matches!(self.method, Method::Stream(_) | Method::Https(_))
+        matches!(self.method, Method::Stream(_) | Method::Quic(_) | Method::Https(_))
     }
 
     /// Asks. The caller sets the deadline.
@@ -191,6 +198,7 @@ impl Upstream {
         match &self.method {
             Method::Fixed(code) => Ok(Response::made(question, *code)),
             Method::Stream(pipes) => pipes.ask(question, extension).await,
+            Method::Quic(streams) => streams.ask(question, extension).await,
             Method::Https(post) => post.ask(question, extension).await,
             Method::Udp { sockets, whole } => match sockets.ask(question, extension).await {
                 Ok(Some(response)) => Ok(response),

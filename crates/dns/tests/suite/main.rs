@@ -9,6 +9,7 @@ mod https;
 mod killed;
 mod loopback;
 mod plans;
+mod quic;
 mod resolver;
 mod script;
 mod servers;
