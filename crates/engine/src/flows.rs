@@ -152,3 +152,81 @@ impl Drop for Leave {
         drop(place);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use adit_net::{Entry, Protocol, ReturnPath, Target};
+    use bytes::Bytes;
+
+    use super::*;
+
+    struct Nowhere;
+
+    impl ReturnPath for Nowhere {
+        fn send(&self, _: &Target, _: &[u8]) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn client(port: u16) -> ClientAddr {
+        std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()
+    }
+
+    fn datagram(held: &Arc<AtomicUsize>, len: usize) -> Option<Datagram> {
+        Datagram::new("192.0.2.1:9".parse().unwrap(), Bytes::from(vec![0; len]), 0, held, MAX_HELD)
+    }
+
+    fn open(ports: std::ops::Range<u16>) -> Open {
+        let local = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let entry = Arc::new(Entry { inbound: "door".into(), protocol: Protocol::Socks5, local, user: None });
+        let door = Door { entry, back: Arc::new(Nowhere) };
+        let mut open = Open::default();
+        for port in ports {
+            open.now += 1;
+            let now = open.now;
+            let inbox = Arc::new(Inbox::new(door.clone(), datagram(&Arc::default(), 0).unwrap()));
+            let task = Task::spawn("test", std::future::pending());
+            let key = (Tag::new("door"), client(port));
+            open.order.insert(now, key.clone());
+            open.flows.insert(key, Place { id: now, last: now, listed: now, inbox, _task: task });
+        }
+        open
+    }
+
+    /// F-B17: the flow that has been quiet longest goes first, wherever it began.
+    #[tokio::test]
+    async fn f_b17_the_quietest_flow_goes_first() {
+        let mut open = open(1..7);
+        for port in [1, 4, 2, 1] {
+            open.now += 1;
+            let now = open.now;
+            open.flows.get_mut(&(Tag::new("door"), client(port))).unwrap().last = now;
+        }
+        open.remove(&(Tag::new("door"), client(5)));
+        for port in [3, 6, 4, 2, 1] {
+            open.remove_quietest().unwrap();
+            let is_open = |port| open.flows.contains_key(&(Tag::new("door"), client(port)));
+            assert!(!is_open(port), "{port}");
+        }
+        assert!(open.flows.is_empty() && open.order.is_empty() && open.remove_quietest().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_table_gives_its_room_back() {
+        let mut open = open(0..9000);
+        for port in 0..9000 {
+            open.remove(&(Tag::new("door"), client(port)));
+        }
+        assert!(open.flows.capacity() < 2048 && open.order.is_empty());
+    }
+
+    #[test]
+    fn what_waits_in_all_flows_is_bounded() {
+        let held = Arc::default();
+        let waiting: Vec<Datagram> = (0..300).filter_map(|_| datagram(&held, 1024)).collect();
+        assert_eq!(waiting.len(), MAX_HELD / 1024);
+        drop(waiting);
+        assert_eq!(held.load(std::sync::atomic::Ordering::Relaxed), 0);
+        assert!(datagram(&held, 65_507).is_some());
+    }
+}

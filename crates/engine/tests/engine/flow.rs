@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use adit_engine::Engine;
 use adit_net::{Handler as _, HostsEntry, Packet, Target};
+use adit_outbound::options::{Common, Kind, Outbound};
 use bytes::Bytes;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::scene::{Recorder, Scene, entry};
+use crate::scene::{Recorder, Scene, entry, fake_dns};
 
 /// Sends back what it gets, `answers` times.
-async fn echo() -> SocketAddr {
+pub(crate) async fn echo() -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let at = socket.local_addr().unwrap();
     #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
@@ -27,30 +28,35 @@ async fn echo() -> SocketAddr {
     at
 }
 
-struct Client {
-    engine: Arc<Engine>,
+pub(crate) struct Client {
+    pub(crate) engine: Arc<Engine>,
     back: Arc<Recorder>,
     answers: mpsc::UnboundedReceiver<(Target, Vec<u8>)>,
 }
 
 impl Client {
-    fn of(scene: Scene) -> Self {
+    pub(crate) fn of(scene: Scene) -> Self {
         let (sender, answers) = mpsc::unbounded_channel();
         Self { engine: scene.engine(), back: Arc::new(Recorder(sender)), answers }
     }
 
-    fn send(&self, target: &Target, payload: &[u8]) {
+    pub(crate) fn send(&self, target: &Target, payload: &[u8]) {
+        self.send_from(4, 0, target, payload);
+    }
+
+    /// From the client's socket at `port`, with the code point `dscp`.
+    pub(crate) fn send_from(&self, port: u16, dscp: u8, target: &Target, payload: &[u8]) {
         self.engine.udp(Packet {
             entry: Arc::new(entry()),
-            client: SocketAddr::from(([127, 0, 0, 1], 4)).into(),
+            client: SocketAddr::from(([127, 0, 0, 1], port)).into(),
             target: target.clone(),
-            dscp: 0,
+            dscp,
             payload: Bytes::copy_from_slice(payload),
             back: Arc::clone(&self.back) as _,
         });
     }
 
-    async fn answer(&mut self) -> Option<(Target, Vec<u8>)> {
+    pub(crate) async fn answer(&mut self) -> Option<(Target, Vec<u8>)> {
         timeout(Duration::from_secs(2), self.answers.recv()).await.ok().flatten()
     }
 }
@@ -97,7 +103,48 @@ async fn names_are_carried_and_hosts_answer_for_them() {
     let fixed = HostsEntry::Addresses(vec![at.ip()]);
     let mut client = Client::of(Scene::with_rules(&["MATCH,DIRECT"]).host("echo.lan", fixed));
     client.send(&format!("echo.lan:{}", at.port()).parse().unwrap(), b"hello");
-    assert_eq!(client.answer().await.unwrap().1, b"hello");
+    // A client that gave a name learns who has answered.
+    assert_eq!(client.answer().await.unwrap(), (at.into(), b"hello".to_vec()));
+}
+
+/// RFC 4787: one mapping for all that a client addresses as it is meant, and whoever knows it may answer.
+#[tokio::test]
+async fn anybody_may_answer_a_plain_address() {
+    let (asked, other) = (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let mut client = Client::of(Scene::with_rules(&["MATCH,DIRECT"]));
+    client.send(&asked.local_addr().unwrap().into(), b"hello");
+    let (_, mapped) = asked.recv_from(&mut [0; 8]).await.unwrap();
+    other.send_to(b"who is there", mapped).await.unwrap();
+    assert_eq!(client.answer().await.unwrap(), (other.local_addr().unwrap().into(), b"who is there".to_vec()));
+}
+
+#[tokio::test]
+async fn rules_see_the_code_point_of_the_first_datagram() {
+    let (a, b) = (Target::from(echo().await), Target::from(echo().await));
+    let mut client = Client::of(Scene::with_rules(&["DSCP,46,REJECT", "MATCH,DIRECT"]));
+    client.send_from(4, 46, &a, b"no");
+    client.send_from(4, 8, &b, b"yes");
+    assert_eq!(client.answer().await.unwrap(), (b, b"yes".to_vec()));
+    assert!(timeout(Duration::from_millis(100), client.answers.recv()).await.is_err());
+}
+
+/// F-B16: each datagram of one socket is judged by where it goes.
+#[tokio::test]
+async fn f_b16_a_rule_sends_some_datagrams_of_a_socket_to_our_own_dns() {
+    const QUESTION: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03www\x04test\x00\x00\x01\x00\x01";
+    let mut scene = Scene::with_rules(&["DST-PORT,5353,dns-out", "MATCH,DIRECT"]).dns(&fake_dns().0);
+    scene.outbounds.push(Outbound { name: "dns-out".into(), kind: Kind::Dns, common: Common::default() });
+    let (server, other) = ("192.0.2.53:5353".parse().unwrap(), Target::from(echo().await));
+    let mut client = Client::of(scene);
+    for _ in 0..2 {
+        client.send(&server, QUESTION);
+        let (from, answer) = client.answer().await.unwrap();
+        assert_eq!(from, server);
+        assert!(answer.starts_with(b"\x12\x34") && answer.ends_with(&[198, 18, 0, 4]), "{answer:?}");
+        client.send(&other, b"hello");
+        assert_eq!(client.answer().await.unwrap(), (other.clone(), b"hello".to_vec()));
+    }
+    assert_eq!(client.engine.table().len(), 1, "an answer of our own takes no way out");
 }
 
 #[tokio::test]

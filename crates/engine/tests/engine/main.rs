@@ -4,7 +4,9 @@
 
 mod dns;
 mod flow;
+mod flows;
 mod names;
 mod route;
 mod scene;
 mod serve;
+mod translated;

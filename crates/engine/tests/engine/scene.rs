@@ -114,7 +114,12 @@ impl Scene {
 
 /// Fake addresses for every name, and nobody to ask.
 pub(crate) fn fake_dns() -> (Service, Arc<FakeIp>) {
-    let ranges = FakeRanges { v4: Some("198.18.0.1/16".parse().unwrap()), v6: None };
+    fake_dns_in("198.18.0.1/16")
+}
+
+/// As [`fake_dns`], with addresses of this range.
+pub(crate) fn fake_dns_in(range: &str) -> (Service, Arc<FakeIp>) {
+    let ranges = FakeRanges { v4: Some(range.parse().unwrap()), v6: None };
     let addresses = Arc::new(FakeIp::new(ranges).unwrap());
     let upstreams = Upstreams { main: vec![Nameserver::parse("rcode://refused").unwrap()], ..Upstreams::default() };
     let nowhere = |_: Option<&adit_dns::Via>| Some(Arc::new(Nowhere) as Arc<dyn Dialer>);
