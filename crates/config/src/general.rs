@@ -154,7 +154,6 @@ pub(crate) const WITHOUT_EFFECT: &[&str] = &[
 
 /// Top-level keys of Mihomo that are not supported yet.
 pub(crate) const UNSUPPORTED: &[&str] = &[
-    "dns",
     "ebpf",
     "experimental",
     "external-controller",

@@ -7,7 +7,7 @@ use adit_outbound::options::{Group, Outbound};
 use adit_router::{Hosts, Mode, Rules};
 
 use crate::context::Context;
-use crate::dns::DnsPlan;
+use crate::dns::{self, DnsPlan};
 use crate::general::{self, FindProcess, General, LogLevel};
 use crate::group::{self, GLOBAL};
 use crate::home::Home;
@@ -122,6 +122,9 @@ fn plan<'d>(source: &Source, document: &'d Document<'d>, home: &'d Home, report:
     let listening = inbound::plan(&doors, listeners, &routes.sub_rules, &targets, &cx);
     listening.check_marks(fields.place("routing-mark"), &ways.proxies, &cx);
     let sniffer = sniffer::read(fields.take("sniffer"), &sets, &cx);
+    let stores_fake_ip = general.store_fake_ip;
+    let dns =
+        dns::read(fields.take("dns"), &dns::Section { source, sets: &sets, ways: &targets, stores_fake_ip, cx: &cx });
     let hosts = hosts::read(fields.take("hosts"), &cx);
     finish(fields, document);
     let Ways { proxies, groups } = ways;
@@ -129,7 +132,7 @@ fn plan<'d>(source: &Source, document: &'d Document<'d>, home: &'d Home, report:
     let plan = Plan {
         inbounds: listening.inbounds,
         transparent: listening.transparent,
-        dns: None,
+        dns,
         sniffer,
         outbounds: std::iter::once(direct).chain(proxies.into_iter().map(|proxy| proxy.outbound)).collect(),
         groups,

@@ -205,6 +205,7 @@ impl Members {
     }
 }
 
-fn network(text: &str) -> Option<IpNet> {
+/// A prefix, or an address as one.
+pub(crate) fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }

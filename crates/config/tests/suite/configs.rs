@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use adit_config::{DEFAULT_CONFIG, Plan, Source, load};
+use adit_config::{DEFAULT_CONFIG, DnsMode, Plan, Source, load};
 use adit_net::{ClientAddr, Entry, Network, Protocol, Session, Tag};
 use adit_outbound::options::Kind;
 use adit_router::{Address, Query, Step};
@@ -391,11 +391,14 @@ fn an_unmodified_subscription_runs_with_warnings_only() {
     assert_eq!(errors(&text), [""; 0]);
     let plan = loaded.plan.unwrap();
     assert!(!shown.contains(UUID) && !shown.contains("token=x"), "{shown}");
-    for key in ["external-controller", "external-ui", "dns", "unified-delay"] {
+    for key in ["external-controller", "external-ui", "unified-delay"] {
         assert_eq!(shown.matches(&format!("`{key}` in the configuration is not supported yet")).count(), 1, "{key}");
     }
     assert!(!shown.contains("unknown key"), "{shown}");
     assert!(loaded.problems.counts().warnings < 40, "{:?}", loaded.problems.counts());
+    let dns = plan.dns.as_ref().unwrap();
+    assert_eq!(dns.listen, Some("0.0.0.0:1053".parse().unwrap()));
+    assert!(matches!(&dns.mode, DnsMode::FakeIp { store: Some(file), .. } if file.ends_with("fakeip.redb")));
     assert_eq!(route(&plan, "a.mine.example:443").0, "AI");
     assert_eq!(route(&plan, "www.google.com:443").0, "手动");
     assert_eq!(route(&plan, "example.com:443").0, "漏网");

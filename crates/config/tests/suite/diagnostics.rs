@@ -10,7 +10,7 @@ fn every_problem_is_shown_in_one_go_with_its_line_and_a_hint() {
 mixed-port: 7890
 mode: rul
 socks-prot: 1080
-dns: {enable: true}
+ntp: {enable: true}
 tun: {enable: false}
 proxies:
   - {name: a, type: vles, server: example.com, port: 443}
@@ -37,10 +37,10 @@ warning: unknown key `socks-prot` in the configuration; it has no effect
   |
   = help: did you mean 'socks-port'?
 
-warning: `dns` in the configuration is not supported yet and has no effect
+warning: `ntp` in the configuration is not supported yet and has no effect
  --> config.yaml:4:1
   |
-4 | dns: {enable: true}
+4 | ntp: {enable: true}
   | ^^^
 
 error: proxy 0: unsupport proxy type: vles
