@@ -12,16 +12,18 @@ mod names;
 mod outbound;
 mod reality;
 mod router;
+mod sniffer;
 mod socks;
 mod wireguard;
 
 pub use config::{config, link, wg_quick};
-pub use dns::{dns_answer, nameserver};
+pub use dns::{dns_answer, dns_query, hosts_file, nameserver, resolv_conf};
 pub use http::{http_chunked, http_request, http_response};
 pub use names::names;
 pub use outbound::{vision, vless};
 pub use reality::{reality_handshake, reality_messages, reality_opener};
 pub use router::{geo_dat, geo_mmdb, mrs, provider, rules};
+pub use sniffer::{sniff_http, sniff_quic, sniff_tls};
 pub use socks::socks;
 pub use wireguard::{wg_datagram, wg_fragments, wg_inner, wg_tcp};
 
@@ -59,5 +61,6 @@ mod tests {
     seeds! {
         socks http_request http_response http_chunked vless vision reality_handshake reality_opener reality_messages
         rules provider mrs geo_dat geo_mmdb names config link wg_quick wg_datagram wg_inner wg_tcp wg_fragments dns_answer nameserver
+        dns_query hosts_file resolv_conf sniff_tls sniff_http sniff_quic
     }
 }

@@ -1,4 +1,7 @@
-//! What DNS servers answer, and what a configuration says of them.
+//! What DNS clients ask, what DNS servers answer, and what files say of both.
+
+mod query;
+mod system;
 
 use adit_dns::hickory_proto::op::Message;
 use adit_dns::hickory_proto::rr::{Name, RecordType};
@@ -6,6 +9,9 @@ use adit_dns::{BadResponse, Nameserver, Question, read_response};
 use std::time::Duration;
 
 use crate::input::Input;
+
+pub use query::dns_query;
+pub use system::{hosts_file, resolv_conf};
 
 const ID: u16 = 0x1234;
 
