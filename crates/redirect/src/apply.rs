@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use thiserror::Error;
 
 use crate::kernel::missing_feature;
-use crate::{Family, Options, OptionsError, Plan, Presence, Step};
+use crate::{Family, Firewall, Options, OptionsError, Plan, Presence, Step};
 
 /// More rules of ours than anybody has installed.
 const MAX_DUPLICATES: usize = 64;
@@ -52,13 +52,27 @@ pub enum ApplyError {
     },
 }
 
+impl Firewall {
+    /// What this host has: iptables only where there is no `nft`.
+    #[must_use]
+    pub fn of_this_host() -> Self {
+        if !has("nft") && has("iptables") { Self::Iptables } else { Self::Nftables }
+    }
+}
+
+/// Whether `program` is in a directory of `PATH`.
+fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
 /// Installs the rules, or replaces installed ones. Blocks until it is done.
 ///
 /// # Errors
 /// See [`ApplyError`]. The table is either replaced whole or not at all; routes that were added before it stay, and mean
 /// nothing without it.
 pub fn up(options: &Options) -> Result<(), ApplyError> {
-    carry_out(&Plan::up(options)?)
+    carry_out(&Plan::up_in(Firewall::of_this_host(), options)?)
 }
 
 /// Removes everything that [`up`] may have installed. Blocks until it is done.
@@ -66,7 +80,7 @@ pub fn up(options: &Options) -> Result<(), ApplyError> {
 /// # Errors
 /// See [`ApplyError`].
 pub fn down() -> Result<(), ApplyError> {
-    carry_out(&Plan::down())
+    carry_out(&Plan::down_in(Firewall::of_this_host()))
 }
 
 fn carry_out(plan: &Plan) -> Result<(), ApplyError> {
@@ -74,6 +88,7 @@ fn carry_out(plan: &Plan) -> Result<(), ApplyError> {
     for step in plan.steps() {
         match step {
             Step::Table(transaction) => nft(transaction)?,
+            Step::Chains(commands) => shell(commands)?,
             Step::Route(family, presence) if is_there(*family) => route(*family, *presence)?,
             Step::Rule(family, presence) if is_there(*family) => rule(*family, *presence)?,
             Step::Route(..) | Step::Rule(..) => {}
@@ -90,6 +105,12 @@ fn nft(transaction: &str) -> Result<(), ApplyError> {
     let words = ["-f".to_owned(), "-".to_owned()];
     let output = run("nft", "nftables", &words, transaction)?;
     succeeded("nft", &words, &output)
+}
+
+fn shell(commands: &str) -> Result<(), ApplyError> {
+    let words = ["-eu".to_owned()];
+    let output = run("sh", "busybox or dash", &words, commands)?;
+    succeeded("iptables", &[], &output)
 }
 
 fn route(family: Family, presence: Presence) -> Result<(), ApplyError> {
@@ -131,7 +152,7 @@ fn succeeded(program: &str, words: &[String], output: &Output) -> Result<(), App
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    if said.contains("Operation not permitted") || said.contains("you must be root") {
+    if said.contains("Operation not permitted") || said.contains("Permission denied") {
         return Err(ApplyError::NotPermitted);
     }
     if let Some(feature) = missing_feature(&said) {

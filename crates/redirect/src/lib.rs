@@ -2,6 +2,7 @@
 //!
 //! What it is: typed [`Options`] become a [`Plan`], an nftables table of our own and, for TPROXY, the policy routing that
 //! goes with it. A plan can be carried out ([`up`], [`down`]) or printed ([`Plan::script`]); both are the same text.
+//! Where there is no `nft`, the same rules go into chains of our own in iptables ([`Firewall`]).
 //!
 //! What it is not: it opens no socket and knows no listener; it does not watch what it installed.
 //!
@@ -34,6 +35,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod iptables;
 mod kernel;
 mod names;
 mod options;
@@ -43,13 +45,16 @@ mod table;
 pub use apply::{ApplyError, down, up};
 pub use names::{BadName, Cgroup, Interface};
 pub use options::{Bypass, Endpoint, Ids, Mark, Mode, Options, OptionsError, Owner, Transport};
-pub use plan::{Family, Plan, Presence, Step};
+pub use plan::{Family, Firewall, Plan, Presence, Step};
 
 /// The mark of captured packets on their way to the listener, within [`CAPTURE_MASK`] of a packet's mark.
 pub const CAPTURE_MARK: u32 = 0xad00_0000;
 
 /// The bits of packet and connection marks that belong to us. Other programs' bits stay as they are.
 pub const CAPTURE_MASK: u32 = 0xff00_0000;
+
+/// Our bits in the mark of a connection that somebody outside opened to this host or through it.
+const INBOUND_MARK: u32 = 0xae00_0000;
 
 /// The routing table that delivers captured packets here, and the preference of the rule that leads to it.
 pub const ROUTING_TABLE: u32 = 2769;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{CAPTURE_MARK, CAPTURE_MASK, Mode, Options, OptionsError, ROUTING_TABLE, table};
+use crate::{CAPTURE_MARK, CAPTURE_MASK, Mode, Options, OptionsError, ROUTING_TABLE, iptables, table};
 
 /// An ordered list of steps. Each may be repeated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,10 +15,24 @@ pub struct Plan {
 pub enum Step {
     /// A transaction for `nft -f -`.
     Table(String),
+    /// Commands for `sh`, which replace or remove chains of iptables.
+    Chains(String),
     /// Whether captured packets are delivered to this host, by a route of type `local` for everything.
     Route(Family, Presence),
     /// Whether captured packets are looked up in that table.
     Rule(Family, Presence),
+}
+
+/// What holds the rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Firewall {
+    /// A table of nftables, replaced whole.
+    #[default]
+    Nftables,
+    /// Chains in the tables of `iptables` and `ip6tables`, each table replaced whole, one after the other: the one that lets
+    /// nothing out is the first to come. For hosts without `nft`. TPROXY drops what finds no listener here, so in the
+    /// first five seconds after a crash connections wait instead of failing.
+    Iptables,
 }
 
 /// An address family, as `ip` takes it.
@@ -40,13 +54,24 @@ pub enum Presence {
 }
 
 impl Plan {
-    /// What installs the rules, or replaces installed ones.
+    /// What installs the rules in nftables, or replaces installed ones.
     ///
     /// # Errors
     /// See [`OptionsError`].
     pub fn up(options: &Options) -> Result<Self, OptionsError> {
+        Self::up_in(Firewall::Nftables, options)
+    }
+
+    /// The same for either firewall. Each knows nothing of the other's rules.
+    ///
+    /// # Errors
+    /// See [`OptionsError`].
+    pub fn up_in(firewall: Firewall, options: &Options) -> Result<Self, OptionsError> {
         options.check()?;
-        let table = Step::Table(table::replace(options));
+        let table = match firewall {
+            Firewall::Nftables => Step::Table(table::replace(options)),
+            Firewall::Iptables => Step::Chains(iptables::replace(options)),
+        };
         let routed = |family| match (options.mode, family) {
             (Mode::Tproxy, Family::V4) => Presence::Present,
             (Mode::Tproxy, Family::V6) if options.ipv6 => Presence::Present,
@@ -62,10 +87,19 @@ impl Plan {
         Ok(Self { steps })
     }
 
-    /// What removes everything, whatever was installed.
+    /// What removes everything, whatever was installed in nftables.
     #[must_use]
     pub fn down() -> Self {
-        let mut steps = vec![Step::Table(table::remove())];
+        Self::down_in(Firewall::Nftables)
+    }
+
+    /// The same for either firewall.
+    #[must_use]
+    pub fn down_in(firewall: Firewall) -> Self {
+        let mut steps = vec![match firewall {
+            Firewall::Nftables => Step::Table(table::remove()),
+            Firewall::Iptables => Step::Chains(iptables::remove()),
+        }];
         steps.extend([Family::V4, Family::V6].into_iter().flat_map(|family| routing(family, Presence::Absent)));
         Self { steps }
     }
@@ -86,6 +120,7 @@ impl Plan {
                 Step::Table(transaction) => {
                     let _ = write!(text, "nft -f - <<'EOF'\n{transaction}EOF\n");
                 }
+                Step::Chains(commands) => text.push_str(commands.trim_start_matches('\n')),
                 Step::Route(family, presence) => in_family(&mut text, *family, &route(*family, *presence)),
                 Step::Rule(family, presence) => in_family(&mut text, *family, &rule(*family, *presence)),
             }

@@ -3,7 +3,7 @@
 //! `accept` in a chain of ours means "leave it as it is" and ends the hook; what is captured falls through to the last rule.
 
 mod guard;
-mod sets;
+pub(crate) mod sets;
 
 use std::fmt::Write as _;
 

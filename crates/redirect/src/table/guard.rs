@@ -1,10 +1,7 @@
 //! The kill switch: packets of captured sources that did not go to the proxy end here.
 
 use super::{Chain, NO_SYN, from, has_mark, marks};
-use crate::{CAPTURE_MASK, Options};
-
-/// Our bits in the mark of a connection that somebody outside opened to this host or through it.
-const INBOUND_MARK: u32 = 0xae00_0000;
+use crate::{CAPTURE_MASK, INBOUND_MARK, Options};
 
 /// What makes neighbours find each other. It goes to addresses on the link, which need not be private ones.
 const NEIGHBOURS: &str =

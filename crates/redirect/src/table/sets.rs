@@ -16,7 +16,7 @@ const PRIVATE_V6: [&str; 5] = ["::/128", "::1/128", "fc00::/7", "fe80::/10", "ff
 
 /// What a set is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Fake,
     Bypass,
     Endpoints,
@@ -69,6 +69,20 @@ fn of(options: &Options, kind: Kind) -> [Set; 2] {
     let set = |name, key, elements| Set { name, key, is_of_ranges: true, elements };
     let [v4, v6] = names;
     [set(v4, "ipv4_addr", ranges.0), set(v6, "ipv6_addr", ranges.1)]
+}
+
+/// What a set of ranges holds, both families.
+pub(crate) fn networks(options: &Options, kind: Kind) -> Vec<IpNet> {
+    let private = PRIVATE_V4.iter().chain([&BEYOND_UNICAST_V4]).chain(&PRIVATE_V6);
+    match kind {
+        Kind::Fake => IpNet::aggregate(&options.fake),
+        Kind::Bypass if options.bypass.private => {
+            let others = IpNet::aggregate(&options.bypass.networks);
+            private.filter_map(|network| network.parse().ok()).chain(others).collect()
+        }
+        Kind::Bypass => IpNet::aggregate(&options.bypass.networks),
+        Kind::Endpoints => Vec::new(),
+    }
 }
 
 fn bypassed(options: &Options) -> (Vec<String>, Vec<String>) {

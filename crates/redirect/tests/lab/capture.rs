@@ -2,20 +2,16 @@
 
 use std::net::UdpSocket;
 
+use adit_redirect::Firewall::{Iptables, Nftables};
 use adit_redirect::{Bypass, Endpoint, Mode, Options, Owner, Transport};
 
-use crate::net::{Net, ORIGINS, WORLD, tcp, udp};
-
-const MODES: [Mode; 2] = [Mode::Redirect, Mode::Tproxy];
-
-/// Nobody has these addresses: who is answered was captured.
-const NOWHERE: [&str; 2] = ["203.0.113.5:443", "[2001:db8:ffff::5]:443"];
+use crate::net::{NOWHERE, Net, ORIGINS, WAYS, WORLD, tcp, udp};
 
 #[test]
 fn forwarded_clients_and_the_host_itself_are_captured() {
-    for mode in MODES {
+    for (firewall, mode) in WAYS {
         for kill_switch in [false, true] {
-            let net = Net::new();
+            let net = Net::new(firewall);
             let proxy = net.proxy(mode, 0);
             net.up(&Options { kill_switch, ..Net::options(mode, proxy.port) });
             if !kill_switch {
@@ -24,14 +20,14 @@ fn forwarded_clients_and_the_host_itself_are_captured() {
             for (name, place) in [("client", &net.client), ("gateway", &net.gateway)] {
                 for to in NOWHERE.into_iter().chain(ORIGINS) {
                     let got = place.run(|| tcp(to));
-                    assert_eq!(got.as_deref(), Some(to), "{mode:?} {kill_switch} {name}");
+                    assert_eq!(got.as_deref(), Some(to), "{firewall:?} {mode:?} {kill_switch} {name}");
                     if mode == Mode::Tproxy {
-                        assert_eq!(place.run(|| udp(to)).as_deref(), Some(to), "{mode:?} {kill_switch}");
+                        assert_eq!(place.run(|| udp(to)).as_deref(), Some(to), "{firewall:?} {mode:?} {kill_switch}");
                     }
                 }
                 // The proxy's own connections get out.
                 for to in ["198.51.100.1:8", "[2001:db8:51::1]:8"] {
-                    assert_eq!(place.run(|| tcp(to)).as_deref(), Some(WORLD), "{mode:?} {kill_switch}");
+                    assert_eq!(place.run(|| tcp(to)).as_deref(), Some(WORLD), "{firewall:?} {mode:?} {kill_switch}");
                 }
             }
         }
@@ -40,8 +36,8 @@ fn forwarded_clients_and_the_host_itself_are_captured() {
 
 #[test]
 fn what_is_let_through_goes_its_way() {
-    for mode in MODES {
-        let net = Net::new();
+    for (firewall, mode) in WAYS {
+        let net = Net::new(firewall);
         let proxy = net.proxy(mode, 0);
         let endpoint = |transport, addr: &str| Endpoint { transport, addr: addr.parse().unwrap() };
         let [v4, v6] = ORIGINS;
@@ -68,8 +64,8 @@ fn what_is_let_through_goes_its_way() {
 /// A range of fake addresses is captured, although it lies among private ones.
 #[test]
 fn fake_addresses_are_captured() {
-    for mode in MODES {
-        let net = Net::new();
+    for (firewall, mode) in WAYS {
+        let net = Net::new(firewall);
         let proxy = net.proxy(mode, 0);
         let fake = vec!["10.255.0.0/16".parse().unwrap(), "fc00::/18".parse().unwrap()];
         net.up(&Options { fake, ..Net::options(mode, proxy.port) });
@@ -85,15 +81,15 @@ fn fake_addresses_are_captured() {
 /// F-B11: nested by way of the rules.
 #[test]
 fn the_listener_itself_is_no_destination() {
-    for mode in MODES {
-        let net = Net::new();
+    for (firewall, mode) in WAYS {
+        let net = Net::new(firewall);
         let proxy = net.proxy(mode, 0);
         net.up(&Net::options(mode, proxy.port));
         net.wait_for_pulse(true);
         for at in ["10.78.0.1", "192.0.2.2", "[fd78::1]", "[2001:db8:2::2]"] {
             for place in [&net.client, &net.gateway] {
                 let heard = place.run(|| tcp(&format!("{at}:{}", proxy.port)));
-                assert_eq!(heard.unwrap_or_default(), "", "{mode:?} {at}");
+                assert_eq!(heard.unwrap_or_default(), "", "{firewall:?} {mode:?} {at}");
             }
         }
     }
@@ -102,8 +98,8 @@ fn the_listener_itself_is_no_destination() {
 /// Questions go to our server, whoever was asked; answers come from who was asked.
 #[test]
 fn questions_go_to_our_server() {
-    for mode in MODES {
-        let net = Net::new();
+    for (firewall, mode) in WAYS {
+        let net = Net::new(firewall);
         let proxy = net.proxy(mode, 0);
         // A server on an unspecified address would have to answer from the address it was asked at.
         let at = ["127.0.0.1:1053", "10.78.0.1:1053", "[::1]:1053", "[fd78::1]:1053"];
@@ -120,11 +116,19 @@ fn questions_go_to_our_server() {
         net.wait_for_pulse(true);
         for place in [&net.client, &net.gateway] {
             for asked in ["198.51.100.1:53", "[2001:db8:51::1]:53"] {
-                assert_eq!(place.run(|| udp(asked)).as_deref(), Some("a fake address"), "{mode:?} {asked}");
+                assert_eq!(
+                    place.run(|| udp(asked)).as_deref(),
+                    Some("a fake address"),
+                    "{firewall:?} {mode:?} {asked}"
+                );
             }
         }
         for asked in ["10.78.0.1:53", "[fd78::1]:53"] {
-            assert_eq!(net.client.run(|| udp(asked)).as_deref(), Some("a fake address"), "{mode:?} {asked}");
+            assert_eq!(
+                net.client.run(|| udp(asked)).as_deref(),
+                Some("a fake address"),
+                "{firewall:?} {mode:?} {asked}"
+            );
         }
     }
 }
@@ -133,8 +137,8 @@ fn questions_go_to_our_server() {
 #[test]
 fn a_proxy_without_rights_is_known_by_its_user() {
     const USER: u32 = 64_999;
-    for kill_switch in [false, true] {
-        let net = Net::new();
+    for (firewall, kill_switch) in [(Nftables, false), (Nftables, true), (Iptables, false), (Iptables, true)] {
+        let net = Net::new(firewall);
         let proxy = net.proxy_of(Some(USER), Mode::Redirect, 0);
         let owner = Owner { uid: Some(USER), ..Owner::default() };
         net.up(&Options { owner, kill_switch, ..Net::options(Mode::Redirect, proxy.port) });

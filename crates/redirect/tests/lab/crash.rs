@@ -2,13 +2,13 @@
 
 use adit_redirect::Mode;
 
-use crate::net::{Net, ORIGINS, WORLD, tcp, udp};
+use crate::net::{Net, ORIGINS, WAYS, WORLD, tcp, udp};
 
 /// Without a kill switch, a proxy that is gone cuts nobody off; one that comes back is used again.
 #[test]
 fn a_crash_leaves_the_network() {
-    for mode in [Mode::Redirect, Mode::Tproxy] {
-        let net = Net::new();
+    for (firewall, mode) in WAYS {
+        let net = Net::new(firewall);
         let proxy = net.proxy(mode, 0);
         let port = proxy.port;
         net.up(&Net::options(mode, port));
@@ -16,9 +16,9 @@ fn a_crash_leaves_the_network() {
         let everyone = |expected: fn(&'static str) -> &'static str| {
             for place in [&net.client, &net.gateway] {
                 for to in ORIGINS {
-                    assert_eq!(place.run(|| tcp(to)).as_deref(), Some(expected(to)), "{mode:?}");
+                    assert_eq!(place.run(|| tcp(to)).as_deref(), Some(expected(to)), "{firewall:?} {mode:?}");
                     let by_udp = if mode == Mode::Tproxy { expected(to) } else { WORLD };
-                    assert_eq!(place.run(|| udp(to)).as_deref(), Some(by_udp), "{mode:?}");
+                    assert_eq!(place.run(|| udp(to)).as_deref(), Some(by_udp), "{firewall:?} {mode:?}");
                 }
             }
         };
@@ -35,8 +35,8 @@ fn a_crash_leaves_the_network() {
 /// Rules that were installed before the proxy runs capture nothing until it does.
 #[test]
 fn rules_alone_capture_nothing() {
-    for mode in [Mode::Redirect, Mode::Tproxy] {
-        let net = Net::new();
+    for (firewall, mode) in WAYS {
+        let net = Net::new(firewall);
         net.up(&Net::options(mode, 7893));
         for place in [&net.client, &net.gateway] {
             for to in ORIGINS {

@@ -3,14 +3,10 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
-use std::time::Duration;
 
 use adit_redirect::{Mode, Options};
 
-use crate::net::{Net, ORIGINS, PATIENCE, tcp, tcp_within, udp_within};
-
-/// What is expected to fail is given this long.
-const A_MOMENT: Duration = Duration::from_millis(300);
+use crate::net::{A_MOMENT, Net, ORIGINS, PATIENCE, WAYS, tcp, tcp_within, udp_within};
 
 fn try_to_leak(net: &Net) {
     for place in [&net.client, &net.gateway] {
@@ -29,12 +25,12 @@ fn try_to_leak(net: &Net) {
 
 #[test]
 fn without_the_proxy_nothing_leaves() {
-    for mode in [Mode::Redirect, Mode::Tproxy] {
-        let net = Net::new();
+    for (firewall, mode) in WAYS {
+        let net = Net::new(firewall);
         let leaving = net.count_leaving();
         net.up(&Options { kill_switch: true, ..Net::options(mode, 7893) });
         try_to_leak(&net);
-        assert_eq!(leaving.packets(), 0, "{mode:?}");
+        assert_eq!(leaving.packets(), 0, "{firewall:?} {mode:?}");
 
         // It runs, dies, and somebody takes the policy routing away.
         let proxy = net.proxy(mode, 7893);
@@ -49,15 +45,15 @@ fn without_the_proxy_nothing_leaves() {
             net.gateway.ip("-6 rule del pref 2769");
             try_to_leak(&net);
         }
-        assert_eq!(leaving.packets(), 0, "{mode:?}");
+        assert_eq!(leaving.packets(), 0, "{firewall:?} {mode:?}");
     }
 }
 
 /// What IPv6 is not captured does not leave either.
 #[test]
 fn an_unwanted_family_stays() {
-    for mode in [Mode::Redirect, Mode::Tproxy] {
-        let net = Net::new();
+    for (firewall, mode) in WAYS {
+        let net = Net::new(firewall);
         let leaving = net.count_leaving();
         let proxy = net.proxy(mode, 0);
         net.up(&Options { kill_switch: true, ipv6: false, ..Net::options(mode, proxy.port) });
@@ -67,16 +63,16 @@ fn an_unwanted_family_stays() {
             assert_eq!(place.run(|| tcp_within(v6, A_MOMENT)), None);
             assert_eq!(place.run(|| udp_within(v6, A_MOMENT)), None);
         }
-        assert_eq!(leaving.packets(), 0, "{mode:?}");
+        assert_eq!(leaving.packets(), 0, "{firewall:?} {mode:?}");
     }
 }
 
 /// Connections that began before the rules go on without a kill switch, and end with it.
 #[test]
 fn connections_from_before_the_rules() {
-    for mode in [Mode::Redirect, Mode::Tproxy] {
+    for (firewall, mode) in WAYS {
         for kill_switch in [false, true] {
-            let net = Net::new();
+            let net = Net::new(firewall);
             let origin = net.world.run(|| TcpListener::bind("198.51.100.1:9").unwrap());
             let ours = [&net.client, &net.gateway].map(|place| {
                 let ours = place.run(|| TcpStream::connect("198.51.100.1:9").unwrap());
@@ -97,9 +93,9 @@ fn connections_from_before_the_rules() {
                 theirs.write_all(b"ping").unwrap();
                 ours.read_exact(&mut room).unwrap();
                 ours.write_all(b"pong").unwrap();
-                assert_eq!(theirs.read_exact(&mut room).is_ok(), !kill_switch, "{mode:?}");
+                assert_eq!(theirs.read_exact(&mut room).is_ok(), !kill_switch, "{firewall:?} {mode:?}");
             }
-            assert_eq!(leaving.packets() == 0, kill_switch, "{mode:?}");
+            assert_eq!(leaving.packets() == 0, kill_switch, "{firewall:?} {mode:?}");
         }
     }
 }
@@ -107,9 +103,9 @@ fn connections_from_before_the_rules() {
 /// Who is served from outside is answered: TCP always, UDP ports that were named.
 #[test]
 fn servers_of_this_host_answer() {
-    for mode in [Mode::Redirect, Mode::Tproxy] {
+    for (firewall, mode) in WAYS {
         for kill_switch in [false, true] {
-            let net = Net::new();
+            let net = Net::new(firewall);
             let proxy = net.proxy(mode, 0);
             let mut options = Options { kill_switch, ..Net::options(mode, proxy.port) };
             options.bypass.served_udp = vec![51820];
@@ -125,9 +121,9 @@ fn servers_of_this_host_answer() {
                 let (_, from) = datagrams.recv_from(&mut [0; 8]).unwrap();
                 datagrams.send_to(b"WireGuard", from).unwrap();
             });
-            assert_eq!(net.world.run(|| tcp("192.0.2.2:22")).as_deref(), Some("SSH"), "{mode:?}");
+            assert_eq!(net.world.run(|| tcp("192.0.2.2:22")).as_deref(), Some("SSH"), "{firewall:?} {mode:?}");
             let heard = net.world.run(|| udp_within("192.0.2.2:51820", PATIENCE));
-            assert_eq!(heard.as_deref(), Some("WireGuard"), "{mode:?}");
+            assert_eq!(heard.as_deref(), Some("WireGuard"), "{firewall:?} {mode:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -10,13 +10,19 @@ use std::time::Duration;
 
 use adit_inbound::{Access, Interception, TransparentInbound, TransparentOptions};
 use adit_net::{Accepted, Handler, KeepAlive, Packet, ReturnPath, Shutdown, SocketOptions};
-use adit_redirect::{Mode, Options, Owner};
+use adit_redirect::{Firewall, Mode, Options, Owner, Plan};
 use adit_testkit::lab::Namespace;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::oneshot;
 
 /// Longer than anything that works takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is expected to fail is given this long.
+pub(crate) const A_MOMENT: Duration = Duration::from_millis(300);
+
+/// Nobody has these addresses: who is answered was captured.
+pub(crate) const NOWHERE: [&str; 2] = ["203.0.113.5:443", "[2001:db8:ffff::5]:443"];
 
 /// What the world answers.
 pub(crate) const WORLD: &str = "the world";
@@ -27,14 +33,23 @@ pub(crate) const MARK: u32 = 0x2d;
 /// Where the world listens, TCP and UDP.
 pub(crate) const ORIGINS: [&str; 2] = ["198.51.100.1:7", "[2001:db8:51::1]:7"];
 
+/// Every way to the listener.
+pub(crate) const WAYS: [(Firewall, Mode); 4] = [
+    (Firewall::Nftables, Mode::Redirect),
+    (Firewall::Nftables, Mode::Tproxy),
+    (Firewall::Iptables, Mode::Redirect),
+    (Firewall::Iptables, Mode::Tproxy),
+];
+
 pub(crate) struct Net {
+    firewall: Firewall,
     pub(crate) client: Namespace,
     pub(crate) gateway: Namespace,
     pub(crate) world: Namespace,
 }
 
 impl Net {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(firewall: Firewall) -> Self {
         let (client, gateway, world) = (Namespace::new(), Namespace::new(), Namespace::new());
         gateway.ip(&format!("link add lan type veth peer name lan netns {}", client.path().display()));
         gateway.ip(&format!("link add wan type veth peer name wan netns {}", world.path().display()));
@@ -61,7 +76,7 @@ impl Net {
         gateway.set("ipv4/ip_forward", "1");
         gateway.set("ipv6/conf/all/forwarding", "1");
         world.run(origins);
-        Self { client, gateway, world }
+        Self { firewall, client, gateway, world }
     }
 
     /// Options for a proxy on `port` that captures the gateway itself and what its `lan` sends.
@@ -78,7 +93,15 @@ impl Net {
     }
 
     pub(crate) fn up(&self, options: &Options) {
-        self.gateway.run(|| adit_redirect::up(options).unwrap());
+        let plan = Plan::up_in(self.firewall, options).unwrap();
+        self.gateway.run(|| {
+            if self.firewall == Firewall::of_this_host() {
+                return adit_redirect::up(options).unwrap();
+            }
+            let mut shell = Command::new("sh").stdin(Stdio::piped()).spawn().unwrap();
+            shell.stdin.take().unwrap().write_all(plan.script().as_bytes()).unwrap();
+            assert!(shell.wait().unwrap().success(), "{}", plan.script());
+        });
     }
 
     /// Starts a proxy on the gateway; on `port`, or on any for 0. Returns when rules have seen that it lives.
@@ -116,14 +139,23 @@ impl Net {
     /// Waits until the rules on the gateway have seen that the proxy lives, or no longer do.
     pub(crate) fn wait_for_pulse(&self, alive: bool) {
         let end = std::time::Instant::now() + Duration::from_secs(10);
-        let elements = || {
-            let set = self.gateway.run(|| Command::new("nft").args(["list", "set", "inet", "adit", "alive"]).output());
-            String::from_utf8(set.unwrap().stdout).unwrap()
-        };
-        let seen = |text: &str| (text.contains("ipv4"), text.contains("ipv6"));
-        while seen(&elements()) != (alive, alive) {
-            assert!(std::time::Instant::now() < end, "{}", elements());
+        while !self.gateway.run(|| self.is_captured(alive)) {
+            assert!(std::time::Instant::now() < end, "{:?}", self.firewall);
             thread::yield_now();
+        }
+    }
+
+    /// Whether the rules capture both families, or neither.
+    fn is_captured(&self, captured: bool) -> bool {
+        match (self.firewall, captured) {
+            (Firewall::Nftables, _) => {
+                let set = Command::new("nft").args(["list", "set", "inet", "adit", "alive"]).output().unwrap();
+                let set = String::from_utf8(set.stdout).unwrap();
+                (set.contains("ipv4"), set.contains("ipv6")) == (captured, captured)
+            }
+            // iptables knows when it saw a pulse, but not what time it is. Packets tell.
+            (Firewall::Iptables, true) => NOWHERE.iter().all(|to| tcp_within(to, A_MOMENT).as_deref() == Some(to)),
+            (Firewall::Iptables, false) => ORIGINS.iter().all(|to| tcp_within(to, A_MOMENT).as_deref() == Some(WORLD)),
         }
     }
 
