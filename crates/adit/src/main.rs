@@ -8,8 +8,8 @@ mod explain;
 mod import;
 mod listeners;
 mod logs;
-mod resolvers;
 mod redirect;
+mod resolvers;
 mod run;
 mod world;
 

@@ -7,11 +7,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests: a panic is how they fail")]
 
 mod clients;
+mod dns;
 mod edges;
 mod faults;
 mod fingerprint;
 mod http;
 mod import;
+mod leaving;
+mod marks;
 mod reality;
 mod scenes;
 mod splice;
