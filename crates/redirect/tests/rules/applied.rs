@@ -2,12 +2,12 @@
 
 use std::process::{Command, Stdio};
 
-use adit_redirect::{ApplyError, Mode, Options, Plan};
+use adit_redirect::{ApplyError, Mode, Plan};
 use adit_testkit::lab::Namespace;
 use rustix::process::Uid;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_thread_uid};
 
-use crate::{full, small};
+use crate::{all, full, small};
 
 /// What `program` prints.
 fn said(program: &str, words: &str) -> String {
@@ -36,20 +36,6 @@ fn namespace() -> Namespace {
         said("nft", "add table ip nat");
     });
     namespace
-}
-
-fn all() -> Vec<Options> {
-    let mut all = vec![small(Mode::Redirect), small(Mode::Tproxy)];
-    for kill_switch in [false, true] {
-        for mode in [Mode::Redirect, Mode::Tproxy] {
-            let full = full(mode, kill_switch);
-            all.push(Options { ipv6: false, dns: None, ..full.clone() });
-            all.push(Options { host: false, ..full.clone() });
-            all.push(Options { interfaces: Vec::new(), fake: Vec::new(), ..full.clone() });
-            all.push(full);
-        }
-    }
-    all
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use adit_redirect::{Mode, Plan};
+use adit_redirect::{Firewall, Mode, Plan};
 
 use crate::{full, small};
 
@@ -16,6 +16,9 @@ fn the_text_is_what_it_was() {
         ("tproxy-kill-switch", Plan::up(&full(Mode::Tproxy, true)).unwrap()),
         ("tproxy-small", Plan::up(&small(Mode::Tproxy)).unwrap()),
         ("down", Plan::down()),
+        ("iptables-redirect", Plan::up_in(Firewall::Iptables, &full(Mode::Redirect, false)).unwrap()),
+        ("iptables-tproxy-kill-switch", Plan::up_in(Firewall::Iptables, &full(Mode::Tproxy, true)).unwrap()),
+        ("iptables-down", Plan::down_in(Firewall::Iptables)),
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name).with_extension("sh");
         let script = plan.script();

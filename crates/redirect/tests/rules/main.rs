@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "this is all test")]
 
 mod applied;
+mod chains;
 mod golden;
 
 use adit_redirect::{Bypass, Endpoint, Ids, Interface, Mark, Mode, Options, Owner, Transport};
@@ -39,4 +40,19 @@ fn full(mode: Mode, kill_switch: bool) -> Options {
 /// As little as makes rules.
 fn small(mode: Mode) -> Options {
     Options { mode, port: 7892, owner: Owner { mark: 1, ..Owner::default() }, host: true, ..Options::default() }
+}
+
+/// Options of all sorts.
+fn all() -> Vec<Options> {
+    let mut all = vec![small(Mode::Redirect), small(Mode::Tproxy)];
+    for kill_switch in [false, true] {
+        for mode in [Mode::Redirect, Mode::Tproxy] {
+            let full = full(mode, kill_switch);
+            all.push(Options { ipv6: false, dns: None, ..full.clone() });
+            all.push(Options { host: false, ..full.clone() });
+            all.push(Options { interfaces: Vec::new(), fake: Vec::new(), ..full.clone() });
+            all.push(full);
+        }
+    }
+    all
 }
