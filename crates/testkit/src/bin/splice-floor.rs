@@ -1,10 +1,10 @@
-//! splice-floor PORT TARGET: the least a relay can do. Accepts on loopback, connects to TARGET, splices both ways through
+//! splice-floor LISTEN TARGET: the least a relay can do. Accepts at LISTEN, connects to TARGET, splices both ways through
 //! pipes of 1 MiB. No protocol, no deadline, no accounting: the floor that the benchmark measures proxies against.
 
 #![forbid(unsafe_code)]
 
 use std::io;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 
@@ -17,10 +17,10 @@ const WORKERS: usize = 4;
 
 fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let usage = || io::Error::other("usage: splice-floor PORT TARGET");
-    let port: u16 = arguments.next().and_then(|text| text.parse().ok()).ok_or_else(usage)?;
+    let usage = || io::Error::other("usage: splice-floor ADDRESS:PORT ADDRESS:PORT");
+    let listen: SocketAddr = arguments.next().and_then(|text| text.parse().ok()).ok_or_else(usage)?;
     let target: SocketAddr = arguments.next().and_then(|text| text.parse().ok()).ok_or_else(usage)?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+    let listener = TcpListener::bind(listen)?;
     let workers: Vec<_> = (0..WORKERS)
         .map(|_| {
             let listener = listener.try_clone()?;

@@ -19,11 +19,11 @@ use rustls::{ServerConnection, StreamOwned};
 use crate::Plan;
 use crate::table::{Samples, adit_against, head, row};
 
-const GIB: u64 = 1 << 30;
-const MIB: u64 = 1 << 20;
+pub(crate) const GIB: u64 = 1 << 30;
+pub(crate) const MIB: u64 = 1 << 20;
 
 /// Answers every 8-byte number with so many bytes.
-fn serve(stream: &mut (impl Read + Write)) {
+pub(crate) fn serve(stream: &mut (impl Read + Write)) {
     let block = vec![0x5a; MIB as usize];
     let mut wanted = [0; 8];
     while stream.read_exact(&mut wanted).is_ok() {
@@ -40,7 +40,7 @@ fn serve(stream: &mut (impl Read + Write)) {
 }
 
 /// Asks for `length` bytes and reads them.
-fn fetch(stream: &mut (impl Read + Write), length: u64) {
+pub(crate) fn fetch(stream: &mut (impl Read + Write), length: u64) {
     stream.write_all(&length.to_be_bytes()).expect("a request");
     stream.flush().expect("a request");
     let mut buffer = vec![0; MIB as usize];
@@ -51,6 +51,18 @@ fn fetch(stream: &mut (impl Read + Write), length: u64) {
         assert!(n > 0, "the answer ended {left} bytes early");
         left -= n as u64;
     }
+}
+
+/// The name of its row.
+pub(crate) const FLOOR: &str = "bare splice relay (floor)";
+
+/// Starts the least that a relay can do; it listens at `listen`.
+pub(crate) fn floor(listen: Ipv4Addr, origin: SocketAddr) -> (Process, SocketAddr) {
+    let listen = SocketAddr::from((listen, free_port()));
+    let mut command = Command::new(std::env::current_exe().expect("our own file").with_file_name("splice-floor"));
+    command.arg(listen.to_string()).arg(origin.to_string());
+    let process = Process::start("splice-floor", command, Scratch::new("floor")).listening(&[listen.port()]);
+    (process, listen)
 }
 
 /// What is inside the tunnel.
@@ -82,15 +94,8 @@ struct Runner {
 
 impl Runner {
     fn all(plan: &Plan, way: Way<'_>, origin: SocketAddr) -> Vec<Self> {
-        let port = free_port();
-        let mut command = Command::new(std::env::current_exe().expect("our own file").with_file_name("splice-floor"));
-        command.arg(port.to_string()).arg(origin.to_string());
-        let floor = Self {
-            name: "bare splice relay (floor)".to_owned(),
-            process: Process::start("splice-floor", command, Scratch::new("floor")).listening(&[port]),
-            proxy: (Ipv4Addr::LOCALHOST, port).into(),
-            speaks_socks: false,
-        };
+        let (process, proxy) = floor(Ipv4Addr::LOCALHOST, origin);
+        let floor = Self { name: FLOOR.to_owned(), process, proxy, speaks_socks: false };
         let proxies = plan.subjects.iter().map(|&(name, subject)| {
             let proxy = subject.start(way);
             Self { name: name.to_owned(), process: proxy.process, proxy: proxy.addr, speaks_socks: true }
