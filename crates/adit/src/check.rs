@@ -12,7 +12,12 @@ pub(crate) fn check(config: &ConfigArgs) -> anyhow::Result<ExitCode> {
     eprint!("{}", loaded.problems.render(std::io::stderr().is_terminal()));
     Ok(match loaded.plan {
         Some(plan) => {
-            println!("{}: ok, {} rules, {} inbounds", source.name, plan.rules.len(), plan.inbounds.len());
+            println!(
+                "{}: ok, {} rules, {} inbounds",
+                source.name,
+                plan.rules.len(),
+                plan.inbounds.len() + plan.transparent.len()
+            );
             ExitCode::SUCCESS
         }
         None => ExitCode::FAILURE,
