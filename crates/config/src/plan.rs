@@ -119,12 +119,17 @@ fn plan<'d>(source: &Source, document: &'d Document<'d>, home: &'d Home, report:
     let targets = ways.targets();
     let sets = Sets::read(&mut fields, &cx);
     let routes = rules::read(source, &mut fields, &targets, &sets, &cx);
-    let listening = inbound::plan(&doors, listeners, &routes.sub_rules, &targets, &cx);
+    let mut listening = inbound::plan(&doors, listeners, &routes.sub_rules, &targets, &cx);
     listening.check_marks(fields.place("routing-mark"), &ways.proxies, &cx);
     let sniffer = sniffer::read(fields.take("sniffer"), &sets, &cx);
     let stores_fake_ip = general.store_fake_ip;
-    let dns =
-        dns::read(fields.take("dns"), &dns::Section { source, sets: &sets, ways: &targets, stores_fake_ip, cx: &cx });
+    let written = fields.take("dns");
+    let dns = dns::read(written, &dns::Section { source, sets: &sets, ways: &targets, stores_fake_ip, cx: &cx });
+    match &dns {
+        Some(dns) => listening.add_dns(dns.listen, written.and_then(|section| section.place("listen"))),
+        None => proxy::warn_of_missing_dns(&ways.proxies, &cx),
+    }
+    listening.check_addresses(&cx);
     let hosts = hosts::read(fields.take("hosts"), &cx);
     finish(fields, document);
     let Ways { proxies, groups } = ways;

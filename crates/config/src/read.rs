@@ -132,6 +132,13 @@ impl<'d> Value<'d> {
         }
     }
 
+    /// Where the value of `key` stands, if this is a mapping in which it was written.
+    pub(crate) fn place(self, key: &str) -> Option<At> {
+        let Shape::Map(entries) = &self.node.shape else { return None };
+        let entry = entries.iter().find(|entry| entry.key == key)?;
+        Some(self.with(self.key, entry.value).at())
+    }
+
     pub(crate) fn is_null(&self) -> bool {
         matches!(self.node.shape, Shape::Null)
     }

@@ -93,7 +93,6 @@ pub(crate) fn plan<'d>(
             cx.report.error(entry.name.at, format!("listener {} is the duplicate name", shown(entry.name.text)));
         }
     }
-    check_addresses(&listening.bound, cx);
     if !listening.transparent.is_empty() && doors.names_sources() {
         let notice = "`lan-allowed-ips` does not concern redir and tproxy listeners: \
                       host rules decide whose traffic gets there";
@@ -102,24 +101,34 @@ pub(crate) fn plan<'d>(
     listening
 }
 
-/// F-D12: no two listeners on one address.
-fn check_addresses(bound: &[Bound], cx: &Context<'_>) {
-    let clash = |a: SocketAddr, b: SocketAddr| {
-        let everywhere = |address: SocketAddr| address.ip() == ANY;
-        let same_family = a.is_ipv4() == b.is_ipv4();
-        let covers = |any: IpAddr| any.is_unspecified() && same_family;
-        a.port() == b.port() && (a.ip() == b.ip() || everywhere(a) || everywhere(b) || covers(a.ip()) || covers(b.ip()))
-    };
-    let mut blamed = Vec::new();
-    for (index, second) in bound.iter().enumerate() {
-        let earlier = bound.get(..index).unwrap_or_default();
-        let first = earlier.iter().find(|first| first.at != second.at && clash(first.listen, second.listen));
-        if let Some(first) = first
-            && !blamed.contains(&second.at.start)
-        {
-            blamed.push(second.at.start);
-            let text = format!("port {} is taken by {} already", second.listen.port(), first.what);
-            cx.report.error(second.at, text);
+impl Listening {
+    /// The DNS server listens, too, if it is told where.
+    pub(crate) fn add_dns(&mut self, listen: Option<SocketAddr>, at: Option<At>) {
+        let what = "`dns.listen`".to_owned();
+        self.bound.extend(listen.zip(at).map(|(listen, at)| Bound { what, at, listen }));
+    }
+
+    /// F-D12: no two listeners on one address.
+    pub(crate) fn check_addresses(&self, cx: &Context<'_>) {
+        let mut blamed = Vec::new();
+        for (index, second) in self.bound.iter().enumerate() {
+            let earlier = self.bound.get(..index).unwrap_or_default();
+            let first = earlier.iter().find(|first| first.at != second.at && clash(first.listen, second.listen));
+            if let Some(first) = first
+                && !blamed.contains(&second.at.start)
+            {
+                blamed.push(second.at.start);
+                let text = format!("port {} is taken by {} already", second.listen.port(), first.what);
+                cx.report.error(second.at, text);
+            }
         }
     }
+}
+
+/// Whether two listeners cannot be at these addresses at once.
+fn clash(a: SocketAddr, b: SocketAddr) -> bool {
+    // `[::]` is dual-stack.
+    let is_everywhere = a.ip() == ANY || b.ip() == ANY;
+    let is_in_family = a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified());
+    a.port() == b.port() && (a.ip() == b.ip() || is_everywhere || is_in_family)
 }

@@ -104,7 +104,7 @@ impl<'d, 'c> Reader<'d, 'c> {
         // A way out without UDP is passed over by the rules; one that refuses has to refuse UDP, too. §5.2 for the others.
         common.udp |= matches!(kind, Kind::Direct | Kind::Reject | Kind::Dns);
         let outbound = Outbound { name: Tag::new(name.text), kind, common };
-        let proxy = Proxy { outbound, dialer, mark_at, shown_type };
+        let proxy = Proxy { outbound, dialer, mark_at, type_at: self.kind.at, shown_type };
         Some((name, proxy))
     }
 

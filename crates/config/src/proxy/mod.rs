@@ -25,6 +25,8 @@ pub(crate) struct Proxy<'d> {
     pub(crate) dialer: Option<Text<'d>>,
     /// Where its own `routing-mark` stands.
     pub(crate) mark_at: Option<At>,
+    /// Where its type stands.
+    pub(crate) type_at: At,
     /// Its type as the API shows it, for `exclude-type`.
     pub(crate) shown_type: &'static str,
 }
@@ -100,6 +102,16 @@ pub(crate) fn check_dialers(proxies: &[Proxy<'_>], members: &HashMap<&str, Vec<T
                 next.extend(members.get(way).into_iter().flatten().map(Tag::as_str));
             }
         }
+    }
+}
+
+/// Where our own DNS is off, nobody answers the questions that are sent to proxies of type `dns`.
+pub(crate) fn warn_of_missing_dns(proxies: &[Proxy<'_>], cx: &Context<'_>) {
+    for proxy in proxies.iter().filter(|proxy| matches!(proxy.outbound.kind, Kind::Dns)) {
+        let name = shown(&proxy.outbound.name);
+        let text = format!("'{name}' answers from our own DNS, which is off: questions that rules send there fail");
+        let draft = Draft::warning(proxy.type_at, text).hint("switch it on: `dns: {enable: true, nameserver: [...]}`");
+        cx.report.once("proxies of type dns", draft);
     }
 }
 

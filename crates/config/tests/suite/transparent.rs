@@ -145,6 +145,14 @@ fn no_port_is_taken_twice() {
             "listeners: [{name: a, type: tproxy, port: 7}, {name: a, type: redir, port: 8}]\n",
             "listener a is the duplicate name",
         ),
+        (
+            "tproxy-port: 1053\ndns: {enable: true, nameserver: [192.0.2.1], listen: '0.0.0.0:1053'}\n",
+            "port 1053 is taken by `tproxy-port` already",
+        ),
+        (
+            "listeners: [{name: a, type: redir, port: 53}]\ndns: {enable: true, nameserver: [192.0.2.1], listen: ':53'}\n",
+            "port 53 is taken by the listener 'a' already",
+        ),
         ("redir-port: 65536\n", "`redir-port` must be a port from 0 to 65535, found '65536'"),
         ("listeners: [{type: redir}]\n", "proxy 0: '' has unset fields: name, port"),
         ("listeners: [{name: a, type: redir, port: 0}]\n", "`port` must be a port or a list of port ranges, found '0'"),
@@ -153,6 +161,8 @@ fn no_port_is_taken_twice() {
         assert_eq!(only_error(text), message);
     }
     plan("redir-port: 7\nlisteners: [{name: a, type: socks, port: 7, listen: 10.0.0.1}]\n");
+    plan("redir-port: 7\ndns: {enable: false, listen: '127.0.0.1:7'}\n");
+    plan("redir-port: 7\ndns: {enable: true, nameserver: [192.0.2.1], listen: '127.0.0.1:53'}\n");
 }
 
 /// F-B13: host rules know our own packets by the mark, and captured ones by other bits of it.
@@ -180,7 +190,11 @@ fn routing_marks_leave_the_bits_of_captured_packets_alone() {
 
 #[test]
 fn questions_can_be_answered_by_rule() {
-    let text = "proxies: [{name: dns-out, type: dns}]\nrules: ['DST-PORT,53,dns-out', 'MATCH,DIRECT']\n";
+    let text = "\
+dns: {enable: true, nameserver: [192.0.2.1]}
+proxies: [{name: dns-out, type: dns}]
+rules: ['DST-PORT,53,dns-out', 'MATCH,DIRECT']
+";
     assert_eq!(warnings(text), [""; 0]);
     let plan = plan(text);
     let dns = outbound(&plan, "dns-out");
@@ -195,6 +209,7 @@ proxy-groups: [{name: G, type: select, include-all: true, exclude-type: Dns}]
     assert_eq!(
         warnings(odd),
         [
+            "'dns-out' answers from our own DNS, which is off: questions that rules send there fail",
             "unknown key `server` in a proxy of type dns; it has no effect",
             "`tfo` in a proxy of type dns is not supported yet and has no effect",
         ]
