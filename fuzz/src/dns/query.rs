@@ -168,9 +168,9 @@ fn built(kind: u8, input: &mut Input<'_>) -> Vec<u8> {
         let content = match choice >> 2 & 3 {
             0 => Vec::new(),
             1 => {
-                let (family, prefix, address) = (input.byte() & 3, input.byte() & 0x7f, input.bytes());
-                [&[0, 8, 0, address.len() as u8 + 4, 0, family, prefix, 0][..4], &[0, family, prefix, 0], address]
-                    .concat()
+                let (family, prefix, address) = (input.byte() & 3, input.byte() & 0x7f, input.byte() & 31);
+                let address = input.take(address.into());
+                [&[0, 8, 0, address.len() as u8 + 4, 0, family, prefix, 0], address].concat()
             }
             2 => {
                 let content = input.bytes();
