@@ -115,7 +115,7 @@ mod tests {
             handle.replace(RuleSet::from_entries(entries.iter().copied(), behavior, &Geo::default()).unwrap().0);
             handle
         };
-        sets.iter().map(|(name, behavior, entries)| (Tag::new(*name), handle(*behavior, entries))).collect()
+        sets.iter().map(|(name, behavior, entries)| (Tag::new(name), handle(*behavior, entries))).collect()
     }
 
     #[test]

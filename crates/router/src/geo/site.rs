@@ -9,17 +9,19 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::GeoError;
 use super::wire::{Damaged, Fields, Value, text};
 use crate::domain::{DomainMatcher, DomainMatcherBuilder, RegexBudget, Scope, bytes_regex, lower};
 
-/// A site database. Lists are decoded when a rule asks for them.
-#[derive(Clone)]
+/// A site database. Lists are decoded when a rule asks for them; rules that ask for the same one share it.
 pub struct GeoSite {
     bytes: Vec<u8>,
     /// Lower-case code → where its lists are in `bytes`. INVARIANT: they decode without error.
     lists: HashMap<String, Vec<Range<usize>>>,
+    /// What rules have of it: code and attributes in lower case → the list, how many of its entries cannot be used.
+    in_use: Mutex<HashMap<String, (Weak<DomainMatcher>, usize)>>,
 }
 
 impl GeoSite {
@@ -29,7 +31,7 @@ impl GeoSite {
     /// [`GeoError::Damaged`].
     pub fn parse(bytes: Vec<u8>) -> Result<Self, GeoError> {
         match index(&bytes) {
-            Ok(lists) => Ok(Self { bytes, lists }),
+            Ok(lists) => Ok(Self { bytes, lists, in_use: Mutex::default() }),
             Err(Damaged) => Err(GeoError::Damaged("GeoSite")),
         }
     }
@@ -50,9 +52,30 @@ impl GeoSite {
             .map(String::as_str)
     }
 
+    /// As [`GeoSite::matcher`] of `wanted`, a list and its attributes as rules write them (`google@cn`).
+    ///
+    /// # Errors
+    /// The name of a list that does not exist.
+    pub(crate) fn shared<'w>(&self, wanted: &'w str) -> Result<(Arc<DomainMatcher>, usize), &'w str> {
+        let mut parts = wanted.split('@').map(str::trim);
+        let list = parts.next().unwrap_or_default();
+        let attributes: Vec<&str> = parts.filter(|attribute| !attribute.is_empty()).collect();
+        let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = wanted.to_lowercase();
+        if let Some((known, skipped)) = in_use.get(&key)
+            && let Some(matcher) = known.upgrade()
+        {
+            return Ok((matcher, *skipped));
+        }
+        let (matcher, skipped) = self.matcher(list, &attributes).ok_or(list)?;
+        let matcher = Arc::new(matcher);
+        in_use.insert(key, (Arc::downgrade(&matcher), skipped));
+        Ok((matcher, skipped))
+    }
+
     /// Compiles the entries of `list` that have all of `attributes`. Second, the number of entries that cannot be used.
     /// `None` if there is no such list.
-    pub(crate) fn matcher(&self, list: &str, attributes: &[&str]) -> Option<(DomainMatcher, usize)> {
+    fn matcher(&self, list: &str, attributes: &[&str]) -> Option<(DomainMatcher, usize)> {
         let mut builder = DomainMatcherBuilder::default();
         let mut budget = RegexBudget::default();
         let mut skipped = 0;
@@ -217,6 +240,16 @@ mod tests {
         }
         assert!(site.matcher("nope", &[]).is_none());
         assert_eq!(site.suggest("google-cn"), Some("google"));
+    }
+
+    #[test]
+    fn rules_that_ask_for_the_same_list_share_it() {
+        let site = GeoSite::parse(sample::small()).unwrap();
+        let (first, _) = site.shared("google@cn").unwrap();
+        assert!(Arc::ptr_eq(&first, &site.shared("Google@CN").unwrap().0));
+        assert!(!Arc::ptr_eq(&first, &site.shared("google").unwrap().0));
+        assert!(first.matches("exact.example") && !first.matches("google.com"));
+        assert_eq!(site.shared("nope@cn").unwrap_err(), "nope");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::glob::Glob;
 use super::line::{Piece, RuleLine};
 use super::plain::{plain, ranges};
 use super::{RuleKind, logic};
-use crate::domain::{DomainMatcher, RegexBudget, bytes_regex, lower};
+use crate::domain::{RegexBudget, bytes_regex, lower};
 use crate::geo::{Countries, Geo};
 use crate::parse_prefix;
 use crate::provider::ProviderHandle;
@@ -55,7 +55,6 @@ pub(crate) struct Compiler<'a> {
     no_resolve_all: bool,
     processes: bool,
     budget: RegexBudget,
-    sites: HashMap<String, (Arc<DomainMatcher>, usize)>,
     missing: Vec<&'static str>,
     /// What to know about the rules compiled since this was last emptied.
     pub(crate) warnings: Vec<RuleWarningKind>,
@@ -81,7 +80,6 @@ impl<'a> Compiler<'a> {
             no_resolve_all: false,
             processes: true,
             budget: RegexBudget::default(),
-            sites: HashMap::new(),
             missing: Vec::new(),
             warnings: Vec::new(),
         }
@@ -309,26 +307,17 @@ impl<'a> Compiler<'a> {
                 None
             }
             Some(database) => {
-                let mut parts = wanted.split('@').map(str::trim);
-                let name = parts.next().unwrap_or_default();
-                let attributes: Vec<&str> = parts.filter(|attribute| !attribute.is_empty()).collect();
-                let key = wanted.to_lowercase();
-                if !self.sites.contains_key(&key) {
-                    let (matcher, skipped) = database.matcher(name, &attributes).ok_or_else(|| {
-                        let fault = Fault::at(payload, RuleErrorKind::UnknownSiteList(name.to_owned()));
-                        match database.suggest(name) {
-                            Some(near) => fault.hint(format!("did you mean {near}?")),
-                            None => fault,
-                        }
-                    })?;
-                    self.sites.insert(key.clone(), (Arc::new(matcher), skipped));
-                }
-                self.sites.get(&key).map(|(matcher, skipped)| {
-                    if *skipped > 0 {
-                        self.warnings.push(RuleWarningKind::SkippedEntries(*skipped));
+                let (matcher, skipped) = database.shared(wanted).map_err(|name| {
+                    let fault = Fault::at(payload, RuleErrorKind::UnknownSiteList(name.to_owned()));
+                    match database.suggest(name) {
+                        Some(near) => fault.hint(format!("did you mean {near}?")),
+                        None => fault,
                     }
-                    Arc::clone(matcher)
-                })
+                })?;
+                if skipped > 0 {
+                    self.warnings.push(RuleWarningKind::SkippedEntries(skipped));
+                }
+                Some(matcher)
             }
         };
         Ok(condition(RuleKind::GeoSite, payload.text, Test::Site { list, negate }))
