@@ -8,8 +8,9 @@
 //! What it is not: it opens no socket, downloads nothing, and starts nothing. No other crate knows YAML.
 //!
 //! How it reads: `yaml` makes a tree in which everything has its place; `read` takes keys out of it leniently and reports
-//! those that nobody took; each section (`general`, `inbound`, `proxy`, `group`, `rules`, `sniffer`, `hosts`) turns its
-//! keys into options; `plan` puts the sections together.
+//! those that nobody took; each section (`general`, `inbound`, `proxy`, `group`, `rules`, `dns`,
+//! `sniffer`, `hosts`) turns its keys into options, with the lists that several of them refer to (`sets`); `plan` puts the
+//! sections together.
 //!
 //! ```
 //! use adit_config::{DEFAULT_CONFIG, Source, load};

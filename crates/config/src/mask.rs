@@ -113,8 +113,8 @@ fn by_looks(line: &str) -> Vec<Range<usize>> {
             r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", // a UUID
             r"|(?:(?<![0-9a-z+/])|(?<=://))[0-9a-z+/]{43}(?![0-9a-z+/])=?",      // 32 bytes in base64: a key
             r"|[0-9a-z+/]{43}=",
-            r"|://([^\s/@'\x22]+)@",            // a URL's userinfo
-            r"|://[^\s?'\x22]*\?([^\s'\x22]+)", // a URL's query
+            r"|://([^\s/'\x22]+)@(?:[^\s?'\x22]*\?([^\s'\x22]+))?", // a URL's userinfo, to its last `@`, and query
+            r"|://[^\s?'\x22]*\?([^\s'\x22]+)",                     // a URL's query
             r"|(?:uuid|password|passwd|private-key|pre-shared-key|secret|psk|token)['\x22]?\s*[:=]\s*([^\s,}#][^,}#]*)",
         ))
         .ok()
@@ -123,8 +123,10 @@ fn by_looks(line: &str) -> Vec<Range<usize>> {
     looks
         .captures_iter(line)
         .flatten()
-        .filter_map(|found| found.iter().skip(1).flatten().next().or_else(|| found.get(0)))
-        .map(|secret| secret.range())
+        .flat_map(|found| {
+            let parts: Vec<Range<usize>> = found.iter().skip(1).flatten().map(|part| part.range()).collect();
+            if parts.is_empty() { found.get(0).map(|whole| vec![whole.range()]).unwrap_or_default() } else { parts }
+        })
         .collect()
 }
 

@@ -87,7 +87,9 @@ pub(crate) fn read<'d>(value: Option<Value<'d>>, section: &Section<'_, 'd>) -> O
             section.cx.report.warning(at, format!("`{key}` in `dns` has no effect: {why}"));
         }
     }
+    let at = fields.at();
     fields.finish("`dns`", &[]);
+    servers::check(&upstreams, at, section);
     let plan = DnsPlan {
         listen,
         upstreams,

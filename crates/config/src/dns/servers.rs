@@ -1,6 +1,10 @@
 //! Who is asked what. Spec: mihomo-surface §7.1.
 
-use adit_dns::{Changes, Habits, Nameserver, Policy, Transport, Upstreams};
+use std::sync::Arc;
+
+use adit_dns::{Changes, Habits, Nameserver, Policy, Resolvers, Transport, Upstreams, Via};
+use adit_net::Dialer;
+use adit_outbound::Direct;
 
 use super::{Section, fallback, policy};
 use crate::read::{Fields, Text, Value};
@@ -116,6 +120,19 @@ fn bootstrap(upstreams: &Upstreams, enabled: Option<At>, section: &Section<'_, '
         }
         vec![Nameserver { transport: Transport::System, via: None, changes: Changes::default() }]
     })
+}
+
+/// Makes the resolvers, where nothing else is wrong, for what only they know: a host that no certificate can be for.
+pub(super) fn check(upstreams: &Upstreams, at: At, section: &Section<'_, '_>) {
+    if upstreams.main.is_empty() || section.cx.report.has_errors() {
+        return;
+    }
+    let straight = |_: Option<&Via>| -> Option<Arc<dyn Dialer>> {
+        Some(Arc::new(Direct::to_addresses(section.cx.socket.clone())))
+    };
+    if let Err(error) = Resolvers::new(upstreams, &straight) {
+        section.cx.report.error(at, format!("dns: {error}"));
+    }
 }
 
 fn is_by_name(server: &Nameserver) -> bool {

@@ -4,6 +4,8 @@
 
 mod configs;
 mod diagnostics;
+mod dns;
+mod docs;
 mod import;
 mod inbounds;
 mod links;
