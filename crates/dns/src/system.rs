@@ -25,6 +25,8 @@ const SERVERS_MAX: usize = 8;
 const RESOLV_CONF_MAX: u64 = 64 * 1024;
 /// As for [`RESOLV_CONF_MAX`]: block lists live in hosts files.
 const HOSTS_MAX: u64 = 32 * 1024 * 1024;
+/// More addresses than anybody gives a name (F-E15): each further one would be compared with all before it.
+const ADDRESSES_MAX: usize = 64;
 
 /// The servers that a `resolv.conf` names, at most 8 and none twice. What cannot be asked (a link-local address with its
 /// interface) is left out, as is whatever is not understood.
@@ -44,8 +46,10 @@ pub fn read_resolv_conf(text: &str) -> Vec<IpAddr> {
     servers
 }
 
-/// The names in a hosts file (hosts(5)) and their addresses, in the order of the file. What is not understood is left
-/// out.
+/// The names in a hosts file (hosts(5)) and their addresses, in the order of the file, at most 64 of a name. What is not
+/// understood is left out.
+///
+/// Total: any text gives a table, in time and memory bounded by its length.
 #[must_use]
 pub fn read_hosts(text: &str) -> HashMap<Domain, HostsEntry> {
     let mut names: HashMap<Domain, HostsEntry> = HashMap::new();
@@ -56,6 +60,7 @@ pub fn read_hosts(text: &str) -> HashMap<Domain, HostsEntry> {
         for name in words.filter_map(|word| Domain::new(word).ok()) {
             let entry = names.entry(name).or_insert_with(|| HostsEntry::Addresses(Vec::new()));
             if let HostsEntry::Addresses(addresses) = entry
+                && addresses.len() < ADDRESSES_MAX
                 && !addresses.contains(&ip)
             {
                 addresses.push(ip);
@@ -191,6 +196,19 @@ mod tests {
         assert_eq!(of("localhost"), Some(addresses(&["127.0.0.1", "::1"])));
         assert_eq!((of("nas.lan"), of("nas")), (Some(addresses(&["192.0.2.7"])), Some(addresses(&["192.0.2.7"]))));
         assert_eq!(of("lan"), None);
+    }
+
+    /// F-E15: a third of the largest file, all of it about one name, is read in time that only grows with its length.
+    #[test]
+    fn f_e15_one_name_does_not_make_a_hosts_file_slow() {
+        let text: String = (0..500_000_u32).map(|n| format!("{} nas.lan\n", std::net::Ipv4Addr::from(n))).collect();
+        let started = std::time::Instant::now();
+        let names = read_hosts(&text);
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        let Some(HostsEntry::Addresses(addresses)) = names.get(&"nas.lan".parse().unwrap()) else {
+            panic!("no addresses")
+        };
+        assert_eq!(addresses.len(), ADDRESSES_MAX);
     }
 
     #[tokio::test(start_paused = true)]
