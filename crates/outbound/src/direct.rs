@@ -1,11 +1,12 @@
 //! `direct`: this machine connects to the destination itself.
 
 use std::future::ready;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use adit_net::{
-    BoxFuture, BoxStream, Datagrams, Dial, DialError, Dialer, Domain, Resolve, ResolveError, SocketOptions,
+    BoxFuture, BoxStream, Datagrams, Dial, DialError, Dialer, Domain, Resolve, ResolveError, SocketOptions, Target,
+    is_own_listener,
 };
 
 use crate::connector::Connector;
@@ -16,17 +17,30 @@ mod datagrams;
 /// A way out without a proxy. Names are resolved here, and `Dial::known` saves the question.
 pub struct Direct {
     connector: Connector,
+    /// Whether a packet socket to a listener of ours is refused, as every connection is.
+    is_for_addresses: bool,
 }
 
 impl Direct {
     pub(crate) fn new(connector: Connector) -> Self {
-        Self { connector }
+        Self { connector, is_for_addresses: false }
     }
 
-    /// A way out for whoever knows addresses, such as those who ask nameservers: a target that is a name is refused.
+    /// A way out for whoever knows addresses, such as those who ask nameservers: a target that is a name is refused, and
+    /// so is one of our own listeners, which would ask again.
     #[must_use]
     pub fn to_addresses(socket: SocketOptions) -> Self {
-        Self::new(Connector { socket, ip_version: IpVersion::Dual, resolver: Arc::new(NoNames) })
+        let connector = Connector { socket, ip_version: IpVersion::Dual, resolver: Arc::new(NoNames) };
+        Self { connector, is_for_addresses: true }
+    }
+
+    fn may_open(&self, target: &Target) -> Result<(), DialError> {
+        match target.host.ip() {
+            Some(ip) if self.is_for_addresses && is_own_listener(SocketAddr::new(ip, target.port)) => {
+                Err(DialError::Denied(format!("{target} is a listener of this proxy")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -55,13 +69,16 @@ impl Dialer for Direct {
     }
 
     fn datagrams<'a>(&'a self, dial: Dial<'a>) -> BoxFuture<'a, Result<Datagrams, DialError>> {
-        Box::pin(datagrams::open(&self.connector, dial.target, dial.known))
+        Box::pin(async move {
+            self.may_open(dial.target)?;
+            datagrams::open(&self.connector, dial.target, dial.known).await
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use adit_net::Target;
+    use adit_net::Listener;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -77,5 +94,17 @@ mod tests {
         let dial = Dial { target: &name, known: None, client: None };
         assert!(matches!(way.connect(dial).await, Err(DialError::Unresolved(_))));
         assert!(matches!(way.datagrams(dial).await, Err(DialError::Unresolved(_))));
+    }
+
+    #[tokio::test]
+    async fn a_way_to_addresses_does_not_lead_back_to_us() {
+        let way = Direct::to_addresses(SocketOptions::default());
+        let ours = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let target = Target::from(ours.local_addr());
+        let dial = Dial { target: &target, known: None, client: None };
+        assert!(matches!(way.connect(dial).await, Err(DialError::Denied(_))));
+        assert!(matches!(way.datagrams(dial).await, Err(DialError::Denied(_))));
+        drop(ours);
+        assert!(way.datagrams(dial).await.is_ok());
     }
 }
