@@ -22,6 +22,7 @@ pub(crate) enum Command {
     Explain(Question),
     Import(ImportArgs),
     Redirect(Redirect),
+    Doctor(ConfigArgs),
     Version,
 }
 
@@ -56,6 +57,8 @@ enum Sub {
     /// Send this host's traffic, its LAN's and its containers' to a transparent listener
     #[command(subcommand)]
     Redirect(Redirect),
+    /// Say why traffic is not captured, and what to do; exit code 1 if something does not work
+    Doctor(ConfigArgs),
 }
 
 /// Which configuration.
@@ -114,6 +117,7 @@ impl Command {
             Some(Sub::Explain(question)) => Self::Explain(question),
             Some(Sub::Import(args)) => Self::Import(args),
             Some(Sub::Redirect(redirect)) => Self::Redirect(redirect),
+            Some(Sub::Doctor(config)) => Self::Doctor(config),
             None if cli.version => Self::Version,
             None if cli.test => Self::Test(cli.config),
             None => Self::Run(cli.config),

@@ -4,6 +4,7 @@
 
 mod check;
 mod cli;
+mod doctor;
 mod explain;
 mod import;
 mod listeners;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Ok(Command::Test(config)) => check::test(&config),
         Ok(Command::Explain(question)) => explain::explain(&question),
         Ok(Command::Import(args)) => import::import(&args),
+        Ok(Command::Doctor(config)) => doctor::doctor(&config),
         Ok(Command::Redirect(command)) => redirect::redirect(&command),
         Ok(Command::Version) => {
             println!("{}", cli::version());

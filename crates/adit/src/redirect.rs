@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use adit_redirect::{Cgroup, Ids, Interface, Mark, Mode, Options, Plan};
+use adit_redirect::{Cgroup, Firewall, Ids, Interface, Mark, Mode, Options, Plan};
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-pub(crate) use choice::{Choice, Mismatch, choose};
+pub(crate) use choice::{Choice, choose};
 
 use crate::cli::ConfigArgs;
 
@@ -29,6 +29,9 @@ pub(crate) enum Redirect {
         /// Print what `down` does instead
         #[arg(long)]
         down: bool,
+        /// For which firewall [default: nftables, or iptables where only that is installed]
+        #[arg(long, value_name = "WHICH")]
+        firewall: Option<FirewallWord>,
     },
 }
 
@@ -57,7 +60,7 @@ pub(crate) struct CaptureArgs {
     pub(crate) docker: bool,
     /// Capture what this host itself sends (the default)
     #[arg(long, overrides_with = "no_host")]
-    host: bool,
+    pub(crate) host: bool,
     /// Capture forwarded traffic only
     #[arg(long, overrides_with = "host")]
     pub(crate) no_host: bool,
@@ -105,6 +108,24 @@ pub(crate) enum ModeWord {
     Tproxy,
 }
 
+/// A firewall, as an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FirewallWord {
+    /// A table of its own
+    Nftables,
+    /// Chains in the tables of iptables and ip6tables
+    Iptables,
+}
+
+impl From<FirewallWord> for Firewall {
+    fn from(word: FirewallWord) -> Self {
+        match word {
+            FirewallWord::Nftables => Self::Nftables,
+            FirewallWord::Iptables => Self::Iptables,
+        }
+    }
+}
+
 impl From<ModeWord> for Mode {
     fn from(word: ModeWord) -> Self {
         match word {
@@ -124,10 +145,15 @@ pub(crate) fn redirect(command: &Redirect) -> anyhow::Result<ExitCode> {
             adit_redirect::down().context("the rules are not removed")?;
             println!("nothing is captured any more: the rules are removed");
         }
-        Redirect::Show { down: true, .. } => print!("{}", Plan::down().script()),
-        Redirect::Show { capture, down: false } => {
-            let Some(options) = options(capture)? else { return Ok(ExitCode::FAILURE) };
-            print!("{}", Plan::up(&options)?.script());
+        Redirect::Show { capture, down, firewall } => {
+            let firewall = firewall.map_or_else(Firewall::of_this_host, Firewall::from);
+            let plan = if *down {
+                Plan::down_in(firewall)
+            } else {
+                let Some(options) = options(capture)? else { return Ok(ExitCode::FAILURE) };
+                Plan::up_in(firewall, &options)?
+            };
+            print!("{}", plan.script());
         }
         Redirect::Up(capture) => {
             let Some(options) = options(capture)? else { return Ok(ExitCode::FAILURE) };

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use thiserror::Error;
 
 use crate::kernel::missing_feature;
-use crate::{Family, Firewall, Options, OptionsError, Plan, Presence, Step};
+use crate::{Family, Firewall, Mode, Options, OptionsError, Plan, Presence, Step, host};
 
 /// More rules of ours than anybody has installed.
 const MAX_DUPLICATES: usize = 64;
@@ -34,6 +34,15 @@ pub enum ApplyError {
         /// Its configuration option and module.
         feature: &'static str,
     },
+    /// TPROXY does not work there: the kernel has bridged packets filtered, and forgets on the way what it found then.
+    #[error(
+        "TPROXY cannot capture what enters at {bridge}, because bridged packets are filtered: \
+         run `sysctl -w net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0`, or use mode redirect"
+    )]
+    BridgesFilter {
+        /// A bridge among the captured interfaces.
+        bridge: String,
+    },
     /// A program failed for another reason.
     #[error("`{command}` failed: {said}")]
     Failed {
@@ -56,14 +65,8 @@ impl Firewall {
     /// What this host has: iptables only where there is no `nft`.
     #[must_use]
     pub fn of_this_host() -> Self {
-        if !has("nft") && has("iptables") { Self::Iptables } else { Self::Nftables }
+        if !host::has("nft") && host::has("iptables") { Self::Iptables } else { Self::Nftables }
     }
-}
-
-/// Whether `program` is in a directory of `PATH`.
-fn has(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 /// Installs the rules, or replaces installed ones. Blocks until it is done.
@@ -72,7 +75,13 @@ fn has(program: &str) -> bool {
 /// See [`ApplyError`]. The table is either replaced whole or not at all; routes that were added before it stay, and mean
 /// nothing without it.
 pub fn up(options: &Options) -> Result<(), ApplyError> {
-    carry_out(&Plan::up_in(Firewall::of_this_host(), options)?)
+    let plan = Plan::up_in(Firewall::of_this_host(), options)?;
+    if options.mode == Mode::Tproxy
+        && let Some(bridge) = host::filtered_bridge(&options.interfaces)
+    {
+        return Err(ApplyError::BridgesFilter { bridge });
+    }
+    carry_out(&plan)
 }
 
 /// Removes everything that [`up`] may have installed. Blocks until it is done.
@@ -92,6 +101,18 @@ fn carry_out(plan: &Plan) -> Result<(), ApplyError> {
             Step::Route(family, presence) if is_there(*family) => route(*family, *presence)?,
             Step::Rule(family, presence) if is_there(*family) => rule(*family, *presence)?,
             Step::Route(..) | Step::Rule(..) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Installs the tables of `plan` in a network namespace that ends with the program.
+pub(crate) fn try_table(plan: &Plan) -> Result<(), ApplyError> {
+    let words = ["-n", "nft", "-f", "-"].map(str::to_owned);
+    for step in plan.steps() {
+        if let Step::Table(transaction) = step {
+            let output = run("unshare", "util-linux", &words, transaction)?;
+            succeeded("nft", &words[2..], &output)?;
         }
     }
     Ok(())

@@ -15,8 +15,11 @@ use std::fmt::Write as _;
 
 use crate::{Family, Options};
 
-/// Our chains, by table, with the built-in chain that leads to each.
-const TABLES: [(&str, &[(&str, Option<&str>)]); 3] = [
+/// Chains of ours, each with the built-in chain that leads to it.
+type Chains = &'static [(&'static str, Option<&'static str>)];
+
+/// Our chains, by table.
+const TABLES: [(&str, Chains); 3] = [
     ("filter", &[("ADIT_GUARD_OUTPUT", Some("OUTPUT")), ("ADIT_GUARD_LAST", None)]),
     (
         "mangle",

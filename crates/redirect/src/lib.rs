@@ -35,6 +35,8 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+pub mod doctor;
+mod host;
 mod iptables;
 mod kernel;
 mod names;

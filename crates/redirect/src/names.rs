@@ -27,6 +27,15 @@ impl Interface {
         &self.0
     }
 
+    /// Whether a link of this name is meant.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(begin) => name.starts_with(begin),
+            None => self.0 == name,
+        }
+    }
+
     /// Where the containers of a Docker host are: its default bridge and those of user-defined networks.
     #[must_use]
     pub fn of_docker() -> [Self; 2] {

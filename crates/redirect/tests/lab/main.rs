@@ -15,4 +15,5 @@
 mod capture;
 mod crash;
 mod guard;
+mod hosts;
 mod net;

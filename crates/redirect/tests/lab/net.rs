@@ -50,12 +50,25 @@ pub(crate) struct Net {
 
 impl Net {
     pub(crate) fn new(firewall: Firewall) -> Self {
+        Self::with_lan(firewall, "lan")
+    }
+
+    /// The client is a container: `lan` is a port of a bridge with a name that Docker gives.
+    pub(crate) fn bridged(firewall: Firewall) -> Self {
+        Self::with_lan(firewall, "br-a1b2c3d4e5f6")
+    }
+
+    fn with_lan(firewall: Firewall, lan: &str) -> Self {
         let (client, gateway, world) = (Namespace::new(), Namespace::new(), Namespace::new());
         gateway.ip(&format!("link add lan type veth peer name lan netns {}", client.path().display()));
+        if lan != "lan" {
+            gateway.ip(&format!("link add {lan} type bridge"));
+            gateway.ip(&format!("link set lan master {lan} up"));
+        }
         gateway.ip(&format!("link add wan type veth peer name wan netns {}", world.path().display()));
         for (side, link, v4, v6) in [
             (&client, "lan", "10.78.0.2/24", "fd78::2/64"),
-            (&gateway, "lan", "10.78.0.1/24", "fd78::1/64"),
+            (&gateway, lan, "10.78.0.1/24", "fd78::1/64"),
             (&gateway, "wan", "192.0.2.2/24", "2001:db8:2::2/64"),
             (&world, "wan", "192.0.2.1/24", "2001:db8:2::1/64"),
         ] {
