@@ -65,7 +65,7 @@ pub struct Loaded {
 }
 
 /// Reads a configuration, and the files in `source.home` that it names (rule providers, databases, certificates).
-/// Blocking; reads the clock of nothing and the environment only for `SAFE_PATHS` and `SKIP_SAFE_PATH_CHECK`.
+/// Blocking; reads no clock, and the environment only for `SAFE_PATHS`, `SKIP_SAFE_PATH_CHECK` and `DISABLE_SYSTEM_HOSTS`.
 ///
 /// ```
 /// use adit_config::{Source, load};

@@ -103,7 +103,8 @@ fn bootstrap(upstreams: &Upstreams, enabled: Option<At>, section: &Section<'_, '
     let policies = policy.iter().chain(proxy_server_policy).flat_map(|policy| policy.lists.iter().flatten());
     let fallback = fallback.iter().flat_map(|fallback| &fallback.servers);
     let mut all = main.iter().chain(policies).chain(fallback).chain(proxy_servers).chain(direct);
-    let needs_one = all.any(is_by_name) || (proxy_servers.is_empty() && main.iter().all(|server| server.via.is_some()));
+    let all_by_proxies = !main.is_empty() && main.iter().all(|server| server.via.is_some());
+    let needs_one = all.any(is_by_name) || (proxy_servers.is_empty() && all_by_proxies);
     if !needs_one {
         return Vec::new();
     }

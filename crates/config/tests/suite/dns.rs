@@ -161,3 +161,66 @@ fn what_has_no_effect_is_said_where_it_is_asked_for() {
         assert_eq!(errors(&section(keys)), [""; 0]);
     }
 }
+
+/// What people copy from Mihomo's documentation, with its own servers.
+const DOCUMENTED: &str = "\
+dns:
+  enable: true
+  cache-algorithm: arc
+  prefer-h3: false
+  use-hosts: true
+  use-system-hosts: true
+  respect-rules: false
+  listen: 0.0.0.0:1053
+  ipv6: false
+  default-nameserver: [223.5.5.5, 'tls://1.12.12.12:853', 'tls://223.5.5.5:853']
+  enhanced-mode: fake-ip
+  fake-ip-range: 198.18.0.1/16
+  fake-ip-range6: fdfe:dcba:9876::1/64
+  fake-ip-filter-mode: blacklist
+  fake-ip-filter: ['*.lan', localhost.ptlogin2.qq.com, 'geosite:private']
+  fake-ip-ttl: 1
+  nameserver-policy:
+    '+.arpa': '10.0.0.1'
+    'geosite:cn,private': [https://doh.pub/dns-query, https://dns.alidns.com/dns-query]
+    'www.baidu.com,+.google.cn': [223.5.5.5, https://dns.alidns.com/dns-query]
+    rule-set:mine: 8.8.8.8
+  nameserver:
+    - https://doh.pub/dns-query
+    - tls://dns.google
+    - https://mozilla.cloudflare-dns.com/dns-query#DNS&h3=false
+    - https://8.8.8.8/dns-query#RULES&ecs=1.1.1.1/24&ecs-override=true&skip-cert-verify=true
+    - quic://dns.adguard.com:784
+    - '8.8.8.8#RULES&disable-ipv6=true'
+    - system
+    - rcode://name_error
+  fallback: ['tcp://8.8.4.4', 'tls://1.1.1.1:853']
+  proxy-server-nameserver: [https://doh.pub/dns-query]
+  proxy-server-nameserver-policy: {www.yournode.com: '114.114.114.114'}
+  direct-nameserver: [system]
+  direct-nameserver-follow-policy: false
+  fallback-filter:
+    geoip: true
+    geoip-code: CN
+    geosite: [gfw]
+    ipcidr: [240.0.0.0/4]
+    domain: [+.google.com, +.facebook.com, +.youtube.com]
+proxies: [{name: DNS, type: direct}]
+rule-providers: {mine: {type: inline, behavior: domain, payload: [+.mine.example]}}
+";
+
+#[test]
+fn the_section_that_mihomo_documents_lacks_nothing_but_its_databases() {
+    let mut found = warnings(DOCUMENTED);
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "replace fallback-filter.geosite with nameserver-policy, it will be removed in the future",
+            "the GeoIP database is not available: lists that refer to it have nothing from it",
+            "the GeoSite database is not available: lists that refer to it have nothing from it (and in 3 more places)",
+        ]
+    );
+    let dns = dns_of(&plan(DOCUMENTED));
+    assert_eq!((dns.upstreams.main.len(), dns.upstreams.policy.len()), (8, 4));
+}
