@@ -1,0 +1,73 @@
+//! Rules by name and by process; fake addresses.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::process::Command;
+
+use super::scene::{FAMILIES, Family, PATIENCE, PLACES, Place, Scene, Visitor, in_both_modes};
+
+#[test]
+fn curl_leaves_by_the_ruled_way() {
+    in_both_modes(|scene| {
+        for place in PLACES {
+            for family in FAMILIES {
+                for (host, way) in [("curl.proxied.test", Visitor::Exit), ("direct.test", Visitor::Wan)] {
+                    assert_eq!(scene.visits(place, family, host), way, "{place:?} {family:?} {host}");
+                }
+            }
+        }
+    });
+}
+
+/// As whom a plain HTTP client is seen that connects to `to`.
+fn visits(scene: &Scene, place: Place, to: SocketAddr) -> Visitor {
+    let mut stream = scene.at(place).run(|| TcpStream::connect_timeout(&to, PATIENCE).unwrap());
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    Visitor::named(answer.rsplit("\r\n").next().unwrap().parse().unwrap())
+}
+
+fn is_fake(ip: IpAddr) -> bool {
+    let text = ip.to_string();
+    text.starts_with("198.18.") || text.starts_with("fdfe:dcba:9876:")
+}
+
+/// Whoever is asked, the answer is a fake address; a connection to it arrives at the exit with the name.
+#[test]
+fn dig_gets_a_fake_address_that_carries_the_name() {
+    in_both_modes(|scene| {
+        for place in PLACES {
+            for family in FAMILIES {
+                let name = format!("{place:?}{family:?}.proxied.test").to_ascii_lowercase();
+                let kind = family.of("A", "AAAA");
+                let fake: IpAddr = scene.dig(place, family.foreign(), &[kind, &name]).parse().unwrap();
+                assert!(is_fake(fake) && fake.is_ipv4() == (family == Family::V4), "{fake}");
+                let again = scene.dig(place, family.foreign(), &["+tcp", kind, &name]);
+                assert_eq!(again, fake.to_string(), "over TCP");
+                assert_eq!(scene.dig(place, family.foreign(), &["HTTPS", &name]), "");
+                assert_eq!(visits(scene, place, SocketAddr::new(fake, scene.web.port())), Visitor::Exit);
+                scene.exit_is_asked_for(&format!("tcp:{name}:{}", scene.web.port()));
+            }
+        }
+    });
+}
+
+/// PROCESS-NAME: two programs of the host ask for the same name.
+#[test]
+fn programs_of_the_host_have_ways_of_their_own() {
+    in_both_modes(|scene| {
+        let url = format!("http://process.test:{}/", scene.web.port());
+        for family in FAMILIES {
+            assert_eq!(scene.visits(Place::Host, family, "process.test"), Visitor::Exit, "curl {family:?}");
+            let mut python = Command::new("python3");
+            let script = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=10).read().decode())";
+            python.args(["-c", script, &url]);
+            let seen = scene.run(Place::Host, family, &python).ok();
+            assert_eq!(Visitor::named(seen.parse().unwrap()), Visitor::Wan, "python");
+            // A forwarded client's programs are not ours to know.
+            assert_ne!(scene.curl(Place::Client, family, &[&url]).code, 0);
+        }
+    });
+}
