@@ -99,13 +99,15 @@ async fn serve(
 /// What a client has sent.
 struct Asked {
     bytes: Vec<u8>,
+    /// How much of it are questions that were taken: it goes when more is read, not with each of many short ones.
+    taken: usize,
     /// When the next question must be whole.
     until: Instant,
 }
 
 impl Default for Asked {
     fn default() -> Self {
-        Self { bytes: Vec::new(), until: Instant::now() + IDLE }
+        Self { bytes: Vec::new(), taken: 0, until: Instant::now() + IDLE }
     }
 }
 
@@ -120,6 +122,8 @@ impl Asked {
                 self.until = Instant::now() + IDLE;
                 return Ok(Some(question));
             }
+            self.bytes.drain(..self.taken.min(self.bytes.len()));
+            self.taken = 0;
             self.bytes.reserve(ROOM);
             tokio::select! {
                 count = read.read_buf(&mut self.bytes) => if count? == 0 {
@@ -132,16 +136,17 @@ impl Asked {
 
     /// A whole question, if there is one. A length that no message has ends the connection.
     fn take(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let Some(length) = u16_at(&self.bytes, 0) else { return Ok(None) };
+        let rest = self.bytes.get(self.taken..).unwrap_or_default();
+        let Some(length) = u16_at(rest, 0) else { return Ok(None) };
         if length == 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a message of no length"));
         }
         let end = usize::from(length) + 2;
-        let Some(question) = self.bytes.get(2..end).map(<[u8]>::to_vec) else { return Ok(None) };
-        self.bytes.drain(..end);
-        if self.bytes.is_empty() {
+        let Some(question) = rest.get(2..end).map(<[u8]>::to_vec) else { return Ok(None) };
+        self.taken += end;
+        if self.taken == self.bytes.len() {
             // Nothing is held for a client that is silent.
-            self.bytes = Vec::new();
+            (self.bytes, self.taken) = (Vec::new(), 0);
         }
         Ok(Some(question))
     }
@@ -154,4 +159,37 @@ async fn send(write: &mut (impl AsyncWrite + Unpin), answer: &[u8]) -> io::Resul
     frame.extend_from_slice(&length.to_be_bytes());
     frame.extend_from_slice(answer);
     timeout(IDLE, write.write_all(&frame)).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// F-E3: many short questions in one piece take no longer, each, than one alone.
+    #[tokio::test]
+    async fn f_e3_short_questions_are_taken_in_linear_time() {
+        let mut asked = Asked { bytes: b"\0\x01x".repeat(1_000_000), ..Asked::default() };
+        let started = std::time::Instant::now();
+        for _ in 0..1_000_000 {
+            assert_eq!(asked.take().unwrap().as_deref(), Some(&b"x"[..]));
+        }
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert_eq!((asked.take().unwrap(), asked.bytes.capacity()), (None, 0));
+    }
+
+    /// F-E3: what was taken does not come again with what is read later.
+    #[tokio::test]
+    async fn f_e3_questions_cut_anywhere_are_taken_once() {
+        let stream = b"\0\x02ab\0\x01c\0\x03def";
+        for cut in 0..stream.len() {
+            let (first, second) = stream.split_at(cut);
+            let mut read = tokio::io::AsyncReadExt::chain(first, second);
+            let mut asked = Asked::default();
+            let mut questions = Vec::new();
+            while let Some(question) = asked.next(&mut read).await.unwrap() {
+                questions.push(question);
+            }
+            assert_eq!(questions, [&b"ab"[..], b"c", b"def"], "{cut}");
+        }
+    }
 }
