@@ -2,12 +2,15 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process::Command;
 use std::time::Duration;
 
 use adit_testkit::data;
 use adit_testkit::origin::quic_echo;
 
-use super::scene::{FAMILIES, Family, Mode, PATIENCE, PLACES, Scene, Setup, Visitor, ask, in_both_modes, in_mode};
+use super::scene::{
+    FAMILIES, Family, Mode, PATIENCE, PLACES, Scene, Setup, Visitor, ask, everywhere, hear, in_both_modes, in_mode,
+};
 
 fn socket(family: Family) -> UdpSocket {
     let socket = UdpSocket::bind(family.of("0.0.0.0:0", "[::]:0")).unwrap();
@@ -25,27 +28,25 @@ fn read(answer: &str) -> (SocketAddr, &str) {
 #[test]
 fn answers_come_from_where_the_client_wrote_to() {
     in_both_modes(|scene| {
-        for place in PLACES {
-            for family in FAMILIES {
-                let socket = scene.at(place).run(|| socket(family));
-                let mut mappings = HashSet::new();
-                for round in ["first", "second"] {
-                    for origin in &scene.udp {
-                        let to = family.of(origin.addr(), origin.addr_v6());
-                        let answer = ask(&socket, to, round).unwrap_or_else(|| panic!("{place:?} {to}: silence"));
-                        let (visitor, payload) = read(&answer);
-                        assert_eq!(payload, round);
-                        mappings.insert(visitor);
-                    }
+        everywhere(|place, family| {
+            let socket = scene.at(place).run(|| socket(family));
+            let mut mappings = HashSet::new();
+            for round in ["first", "second"] {
+                for origin in &scene.udp {
+                    let to = family.of(origin.addr(), origin.addr_v6());
+                    let answer = ask(&socket, to, round).unwrap_or_else(|| panic!("{place:?} {to}: silence"));
+                    let (visitor, payload) = read(&answer);
+                    assert_eq!(payload, round);
+                    mappings.insert(visitor);
                 }
-                assert_eq!(mappings.len(), 1, "{mappings:?}");
-                let expected = match scene.setup.mode {
-                    Mode::Redirect => Visitor::untouched(place),
-                    Mode::Tproxy => Visitor::Wan,
-                };
-                assert_eq!(Visitor::named(mappings.iter().next().unwrap().ip()), expected);
             }
-        }
+            assert_eq!(mappings.len(), 1, "{mappings:?}");
+            let expected = match scene.setup.mode {
+                Mode::Redirect => Visitor::untouched(place),
+                Mode::Tproxy => Visitor::Wan,
+            };
+            assert_eq!(Visitor::named(mappings.iter().next().unwrap().ip()), expected);
+        });
     });
 }
 
@@ -53,20 +54,18 @@ fn answers_come_from_where_the_client_wrote_to() {
 #[test]
 fn datagrams_to_a_fake_address_carry_the_name() {
     in_mode(Mode::Tproxy, |scene| {
-        for place in PLACES {
-            for family in FAMILIES {
-                let name = format!("udp{place:?}{family:?}.proxied.test").to_ascii_lowercase();
-                let fake = scene.dig(place, family.foreign(), &[family.of("A", "AAAA"), &name]);
-                let to = SocketAddr::new(fake.parse::<IpAddr>().unwrap(), scene.udp[0].port());
-                let socket = scene.at(place).run(|| socket(family));
-                for round in ["first", "second"] {
-                    let answer = ask(&socket, to, round).unwrap_or_else(|| panic!("{place:?} {to}: silence"));
-                    let (visitor, payload) = read(&answer);
-                    assert_eq!((Visitor::named(visitor.ip()), payload), (Visitor::Exit, round));
-                }
-                scene.exit_is_asked_for(&format!("udp:{name}:{}", scene.udp[0].port()));
+        everywhere(|place, family| {
+            let name = format!("udp{place:?}{family:?}.proxied.test").to_ascii_lowercase();
+            let fake = scene.dig(place, family.foreign(), &[family.of("A", "AAAA"), &name]);
+            let to = SocketAddr::new(fake.parse::<IpAddr>().unwrap(), scene.udp[0].port());
+            let socket = scene.at(place).run(|| socket(family));
+            for round in ["first", "second"] {
+                let answer = ask(&socket, to, round).unwrap_or_else(|| panic!("{place:?} {to}: silence"));
+                let (visitor, payload) = read(&answer);
+                assert_eq!((Visitor::named(visitor.ip()), payload), (Visitor::Exit, round));
             }
-        }
+            scene.exit_is_asked_for(&format!("udp:{name}:{}", scene.udp[0].port()));
+        });
     });
 }
 
@@ -90,6 +89,31 @@ fn quic_is_ruled_by_the_name_in_its_first_packets() {
     });
 }
 
+/// A client that asks for expedited forwarding, and prints what it is answered.
+const EXPEDITED: &str = "
+import socket, sys
+host, port = sys.argv[1], int(sys.argv[2])
+six = ':' in host
+s = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(*((socket.IPPROTO_IPV6, socket.IPV6_TCLASS) if six else (socket.IPPROTO_IP, socket.IP_TOS)), 46 << 2)
+s.settimeout(10)
+s.sendto(b'x', (host, port))
+print(s.recv(2048).decode())
+";
+
+#[test]
+fn datagrams_are_ruled_by_their_code_point() {
+    in_mode(Mode::Tproxy, |scene| {
+        everywhere(|place, family| {
+            let to = family.of(scene.udp[0].addr(), scene.udp[0].addr_v6());
+            let mut python = Command::new("python3");
+            python.args(["-c", EXPEDITED, &to.ip().to_string(), &to.port().to_string()]);
+            let answer = scene.run(place, family, &python).ok();
+            assert_eq!(Visitor::named(read(&answer).0.ip()), Visitor::Exit, "{place:?} {to}");
+        });
+    });
+}
+
 const FLOWS: usize = 5000;
 
 /// Sends one datagram on each socket, and returns as whom the mirror saw each.
@@ -101,10 +125,8 @@ fn round(sockets: &[UdpSocket], to: impl Fn(usize) -> SocketAddr, name: &str) ->
             socket.send_to(format!("{name} {flow}").as_bytes(), to(flow)).unwrap();
         }
         for (flow, socket) in (first..).zip(some) {
-            let mut room = [0; 256];
-            let (n, from) = socket.recv_from(&mut room).unwrap_or_else(|error| panic!("{name} {flow}: {error}"));
-            assert_eq!(from, to(flow));
-            let (visitor, payload) = read(std::str::from_utf8(&room[..n]).unwrap());
+            let answer = hear(socket, to(flow)).unwrap_or_else(|| panic!("{name} {flow}: silence"));
+            let (visitor, payload) = read(&answer);
             assert_eq!(payload, format!("{name} {flow}"));
             visitors.push(visitor);
         }
@@ -116,7 +138,8 @@ fn round(sockets: &[UdpSocket], to: impl Fn(usize) -> SocketAddr, name: &str) ->
 #[test]
 fn five_thousand_flows_keep_their_mapping() {
     adit_net::raise_descriptor_limit().unwrap();
-    let setup = Setup { mode: Mode::Tproxy, kill_switch: false, log: "warning", rules: "  - MATCH,DIRECT\n" };
+    let setup =
+        Setup { mode: Mode::Tproxy, kill_switch: false, listed: true, log: "warning", rules: "  - MATCH,DIRECT\n" };
     let scene = Scene::start(setup);
     for place in PLACES {
         let to = |flow: usize| FAMILIES[flow % 2].of(scene.udp[0].addr(), scene.udp[0].addr_v6());

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use adit_testkit::lab::gateway::WanWatch;
 use adit_testkit::stage::Door;
 
-use super::scene::{FAMILIES, Family, MODES, Mode, PLACES, Place, Scene, Setup, Visitor, ask, wait_until};
+use super::scene::{FAMILIES, Family, MODES, Mode, PLACES, Place, Scene, Setup, Visitor, ask, everywhere, wait_until};
 
 fn in_each_mode(scenario: impl Fn(Mode) + Sync) {
     thread::scope(|scope| {
@@ -57,15 +57,22 @@ fn datagram_escapes(scene: &Scene, place: Place, to: SocketAddr) -> bool {
     ask(&socket, to, "out").is_some()
 }
 
+/// Does something while clients try to get out, by the proxy or not.
+fn meanwhile(scene: &Scene, what: impl FnOnce()) {
+    thread::scope(|scope| {
+        let clients = scope.spawn(|| escapes(scene));
+        what();
+        clients.join().unwrap();
+    });
+}
+
 /// Everybody leaves by the exit, and nothing has gone another way.
 fn all_is_well(scene: &Scene, wan: &WanWatch, when: &str) {
-    for place in PLACES {
-        for family in FAMILIES {
-            for host in ["life.proxied.test", &family.of("192.0.2.1".to_owned(), "[2001:db8::1]".to_owned())] {
-                assert_eq!(scene.visits(place, family, host), Visitor::Exit, "{when}: {place:?} {family:?} {host}");
-            }
+    everywhere(|place, family| {
+        for host in ["life.proxied.test", &family.of("192.0.2.1".to_owned(), "[2001:db8::1]".to_owned())] {
+            assert_eq!(scene.visits(place, family, host), Visitor::Exit, "{when}: {place:?} {family:?} {host}");
         }
-    }
+    });
     wan.assert_silent(when);
 }
 
@@ -86,15 +93,12 @@ fn the_kill_switch_lets_nothing_out() {
         scene.wait_until_captured();
         all_is_well(&scene, &wan, "the tunnel is back");
 
-        // Clients go on while adit dies and starts again.
-        thread::scope(|scope| {
-            let clients = scope.spawn(|| escapes(&scene));
-            scene.kill_adit();
-            clients.join().unwrap();
-        });
+        meanwhile(&scene, || scene.kill_adit());
+        wan.assert_silent("adit dies");
         assert_eq!(escapes(&scene), [""; 0], "{mode:?}: adit is dead");
         wan.assert_silent("adit is dead");
-        scene.run_adit();
+        meanwhile(&scene, || scene.run_adit());
+        wan.assert_silent("adit starts");
         scene.wait_until_captured();
         all_is_well(&scene, &wan, "adit is back");
         scene.assert_only_configured_servers();

@@ -4,18 +4,16 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::Command;
 
-use super::scene::{FAMILIES, Family, PATIENCE, PLACES, Place, Scene, Visitor, in_both_modes};
+use super::scene::{FAMILIES, Family, PATIENCE, Place, Scene, Visitor, everywhere, in_both_modes};
 
 #[test]
 fn curl_leaves_by_the_ruled_way() {
     in_both_modes(|scene| {
-        for place in PLACES {
-            for family in FAMILIES {
-                for (host, way) in [("curl.proxied.test", Visitor::Exit), ("direct.test", Visitor::Wan)] {
-                    assert_eq!(scene.visits(place, family, host), way, "{place:?} {family:?} {host}");
-                }
+        everywhere(|place, family| {
+            for (host, way) in [("curl.proxied.test", Visitor::Exit), ("direct.test", Visitor::Wan)] {
+                assert_eq!(scene.visits(place, family, host), way, "{place:?} {family:?} {host}");
             }
-        }
+        });
     });
 }
 
@@ -38,19 +36,17 @@ fn is_fake(ip: IpAddr) -> bool {
 #[test]
 fn dig_gets_a_fake_address_that_carries_the_name() {
     in_both_modes(|scene| {
-        for place in PLACES {
-            for family in FAMILIES {
-                let name = format!("{place:?}{family:?}.proxied.test").to_ascii_lowercase();
-                let kind = family.of("A", "AAAA");
-                let fake: IpAddr = scene.dig(place, family.foreign(), &[kind, &name]).parse().unwrap();
-                assert!(is_fake(fake) && fake.is_ipv4() == (family == Family::V4), "{fake}");
-                let again = scene.dig(place, family.foreign(), &["+tcp", kind, &name]);
-                assert_eq!(again, fake.to_string(), "over TCP");
-                assert_eq!(scene.dig(place, family.foreign(), &["HTTPS", &name]), "");
-                assert_eq!(visits(scene, place, SocketAddr::new(fake, scene.web.port())), Visitor::Exit);
-                scene.exit_is_asked_for(&format!("tcp:{name}:{}", scene.web.port()));
-            }
-        }
+        everywhere(|place, family| {
+            let name = format!("{place:?}{family:?}.proxied.test").to_ascii_lowercase();
+            let kind = family.of("A", "AAAA");
+            let fake: IpAddr = scene.dig(place, family.foreign(), &[kind, &name]).parse().unwrap();
+            assert!(is_fake(fake) && fake.is_ipv4() == (family == Family::V4), "{fake}");
+            let again = scene.dig(place, family.foreign(), &["+tcp", kind, &name]);
+            assert_eq!(again, fake.to_string(), "over TCP");
+            assert_eq!(scene.dig(place, family.foreign(), &["HTTPS", &name]), "");
+            assert_eq!(visits(scene, place, SocketAddr::new(fake, scene.web.port())), Visitor::Exit);
+            scene.exit_is_asked_for(&format!("tcp:{name}:{}", scene.web.port()));
+        });
     });
 }
 

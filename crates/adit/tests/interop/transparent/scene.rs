@@ -11,7 +11,8 @@
 //! are told to ask.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 use std::thread;
@@ -113,6 +114,8 @@ impl Visitor {
 pub(super) struct Setup {
     pub(super) mode: Mode,
     pub(super) kill_switch: bool,
+    /// Whether the listener is an entry of `listeners` rather than a port of the classic kind.
+    pub(super) listed: bool,
     /// `log-level`.
     pub(super) log: &'static str,
     /// Lines of the rules section.
@@ -122,7 +125,7 @@ pub(super) struct Setup {
 impl Setup {
     /// Everything leaves by the exit.
     pub(super) fn by_exit(mode: Mode, kill_switch: bool) -> Self {
-        Self { mode, kill_switch, log: "debug", rules: "  - MATCH,exit\n" }
+        Self { mode, kill_switch, listed: true, log: "debug", rules: "  - MATCH,exit\n" }
     }
 }
 
@@ -152,8 +155,9 @@ impl Scene {
     /// The scene of a mode that scenarios share. Nobody ends anything in it.
     fn shared(mode: Mode) -> &'static Self {
         static SCENES: [OnceLock<Scene>; 2] = [const { OnceLock::new() }; 2];
-        SCENES[mode as usize]
-            .get_or_init(|| Self::start(Setup { mode, kill_switch: false, log: "debug", rules: SHARED_RULES }))
+        SCENES[mode as usize].get_or_init(|| {
+            Self::start(Setup { mode, kill_switch: false, listed: false, log: "debug", rules: SHARED_RULES })
+        })
     }
 
     /// A scene of one's own: rules are up, adit runs and knows its exit.
@@ -190,15 +194,19 @@ impl Scene {
 
     fn config(&self) -> String {
         let Self { setup, stage, web, tls, quic, banner, dns, .. } = self;
-        let port = match setup.mode {
-            Mode::Redirect => "redir-port",
-            Mode::Tproxy => "tproxy-port",
+        let kind = match setup.mode {
+            Mode::Redirect => "redir",
+            Mode::Tproxy => "tproxy",
+        };
+        let listener = match setup.listed {
+            true => format!("listeners: [{{ name: captured, type: {kind}, listen: '::', port: {PORT} }}]"),
+            false => format!("{kind}-port: {PORT}\nallow-lan: true\nbind-address: '*'"),
         };
         let (server, exit_port) = (dns.addr(), stage.route(Door::Vision).server.port());
         let (web, tls, banner) = (web.port(), tls.port(), banner.port());
         let (quic4, quic6) = (quic.addr().port(), quic.addr_v6().port());
         format!(
-            "{port}: {PORT}\nallow-lan: true\nbind-address: '*'\nlog-level: {}\nipv6: true\nrouting-mark: 45\n\
+            "{listener}\nlog-level: {}\nipv6: true\nrouting-mark: 45\n\
              find-process-mode: strict\nprofile: {{ store-fake-ip: true }}\n\
              dns:\n  enable: true\n  listen: '[::]:{DNS_PORT}'\n  ipv6: true\n  enhanced-mode: fake-ip\n  \
              fake-ip-range: 198.18.0.1/16\n  fake-ip-range6: fdfe:dcba:9876::1/112\n  nameserver: ['{server}']\n  \
@@ -322,6 +330,17 @@ impl Scene {
     }
 }
 
+/// Runs `scenario` for each place and family, all at once.
+pub(super) fn everywhere(scenario: impl Fn(Place, Family) + Sync) {
+    let combinations = PLACES.into_iter().flat_map(|place| FAMILIES.map(|family| (place, family)));
+    thread::scope(|scope| {
+        for (place, family) in combinations {
+            let (scenario, name) = (&scenario, format!("{place:?} {family:?}"));
+            let _ = thread::Builder::new().name(name).spawn_scoped(scope, move || scenario(place, family)).unwrap();
+        }
+    });
+}
+
 /// Runs a scenario in the shared scene of each mode at once; then no question has gone astray.
 pub(super) fn in_both_modes(scenario: impl Fn(&Scene) + Sync) {
     thread::scope(|scope| {
@@ -367,6 +386,7 @@ const SHARED_RULES: &str = "  - AND,((DOMAIN,process.test),(PROCESS-NAME,curl)),
   - DOMAIN,process.test,REJECT
   - DOMAIN-SUFFIX,proxied.test,exit
   - DOMAIN,target.test,exit
+  - DSCP,46,exit
   - MATCH,DIRECT
 ";
 
@@ -387,10 +407,23 @@ pub(super) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// What is answered to a datagram, which must come from where it was sent to.
-pub(super) fn ask(socket: &std::net::UdpSocket, to: SocketAddr, payload: &str) -> Option<String> {
+pub(super) fn ask(socket: &UdpSocket, to: SocketAddr, payload: &str) -> Option<String> {
     socket.send_to(payload.as_bytes(), to).ok()?;
+    hear(socket, to)
+}
+
+/// The next datagram, which must come from `from`.
+pub(super) fn hear(socket: &UdpSocket, from: SocketAddr) -> Option<String> {
     let mut room = [0; 2048];
-    let (n, from) = socket.recv_from(&mut room).ok()?;
-    assert_eq!(from, to, "the answer's source");
-    Some(String::from_utf8_lossy(&room[..n]).into_owned())
+    loop {
+        match socket.recv_from(&mut room) {
+            Ok((n, source)) => {
+                assert_eq!(source, from, "the answer's source");
+                return Some(String::from_utf8_lossy(&room[..n]).into_owned());
+            }
+            // A wait with a time-out does not go on by itself after the machine stood still.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use adit_testkit::certificate::{Authority, TARGET};
 
-use super::scene::{BANNER, FAMILIES, PATIENCE, PLACES, Place, Scene, Visitor, in_both_modes};
+use super::scene::{BANNER, FAMILIES, PATIENCE, PLACES, Place, Scene, Visitor, everywhere, in_both_modes};
 
 fn url_host(addr: SocketAddr) -> String {
     if addr.is_ipv4() { addr.ip().to_string() } else { format!("[{}]", addr.ip()) }
@@ -15,18 +15,16 @@ fn url_host(addr: SocketAddr) -> String {
 #[test]
 fn a_bare_ip_is_ruled_by_the_host_header() {
     in_both_modes(|scene| {
-        for place in PLACES {
-            for family in FAMILIES {
-                let to = family.of(scene.web.addr(), scene.web.addr_v6());
-                let url = format!("http://{to}/");
-                for (host, way) in [("header.proxied.test", Visitor::Exit), ("direct.test", Visitor::Wan)] {
-                    let seen = scene.curl(place, family, &["-H", &format!("Host: {host}"), &url]).ok();
-                    assert_eq!(Visitor::named(seen.parse().unwrap()), way, "{place:?} {to} {host}");
-                }
-                // Nothing in it but its own address.
-                assert_eq!(scene.visits(place, family, &url_host(to)), Visitor::Wan);
+        everywhere(|place, family| {
+            let to = family.of(scene.web.addr(), scene.web.addr_v6());
+            let url = format!("http://{to}/");
+            for (host, way) in [("header.proxied.test", Visitor::Exit), ("direct.test", Visitor::Wan)] {
+                let seen = scene.curl(place, family, &["-H", &format!("Host: {host}"), &url]).ok();
+                assert_eq!(Visitor::named(seen.parse().unwrap()), way, "{place:?} {to} {host}");
             }
-        }
+            // Nothing in it but its own address.
+            assert_eq!(scene.visits(place, family, &url_host(to)), Visitor::Wan);
+        });
     });
 }
 
