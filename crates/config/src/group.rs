@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use adit_net::Tag;
-use adit_outbound::options::{Group, GroupKind};
+use adit_outbound::options::{Check, Group, GroupKind};
 use fancy_regex::Regex;
 
 use crate::context::Context;
@@ -252,6 +252,7 @@ fn resolved(group: &Written<'_>, names: &Names<'_>, cx: &Context<'_>) -> Group {
         name: Tag::new(group.name.text),
         kind: GroupKind::Select { default: default.map(|choice| Tag::new(choice.text)) },
         members: members.into_iter().map(Tag::new).collect(),
+        check: Check::default(),
         disable_udp: group.disable_udp,
         hidden: group.hidden,
         icon: group.icon.clone(),

@@ -7,6 +7,7 @@ use adit_net::{Session, Target};
 use adit_outbound::Way;
 use adit_router::{Address, Mode, Query, RuleInfo, Step, TraceResult, TracedRule};
 
+use crate::route::usable;
 use crate::world::World;
 
 /// Why a session goes where it goes.
@@ -54,7 +55,7 @@ impl Explanation {
         match prescribed(world, session) {
             Some((why, outbound)) => {
                 explanation.without_rules = Some(why);
-                let route = world.fixed(&outbound, session.network, target, address);
+                let route = world.fixed(&outbound, session, target, address);
                 explanation.way = route.map(|route| route.way).map_err(|error| error.to_string());
             }
             None => explanation.ask_rules(world, session, &target, address).await,
@@ -79,7 +80,7 @@ impl Explanation {
                     cursor = at;
                 }
                 Step::Use(verdict) => {
-                    if let Some(way) = world.usable(&verdict.outbound, session) {
+                    if let Some(way) = usable(world.book.find(&verdict.outbound), &verdict.outbound, session) {
                         self.way = Ok(way);
                         return;
                     }

@@ -38,11 +38,11 @@ impl World {
         let (target, address) = self.target_of(session);
         let pin = self.pins.get(&session.entry.inbound);
         if let Some(outbound) = pin.and_then(|pin| pin.outbound.as_ref()) {
-            return self.fixed(outbound, session.network, target, address);
+            return self.fixed(outbound, session, target, address);
         }
         match self.mode {
-            Mode::Direct => return self.fixed("DIRECT", session.network, target, address),
-            Mode::Global => return self.fixed("GLOBAL", session.network, target, address),
+            Mode::Direct => return self.fixed("DIRECT", session, target, address),
+            Mode::Global => return self.fixed("GLOBAL", session, target, address),
             Mode::Rule => {}
         }
 
@@ -58,7 +58,8 @@ impl World {
                     cursor = at;
                 }
                 Step::Use(verdict) => {
-                    let Some(way) = self.usable(&verdict.outbound, session) else {
+                    let way = self.book.find_for(&verdict.outbound, session);
+                    let Some(way) = usable(way, &verdict.outbound, session) else {
                         cursor = verdict.next();
                         continue;
                     };
@@ -120,28 +121,18 @@ impl World {
         (target, address)
     }
 
-    /// The way that a matching rule names, unless that rule is to be passed over (mihomo-surface §3.7).
-    pub(crate) fn usable(&self, outbound: &str, session: &Session) -> Option<Way> {
-        let way = self.book.find(outbound)?;
-        if way.role == Role::Pass {
-            return None;
-        }
-        if session.network == Network::Udp && !way.udp {
-            tracing::debug!(target = %session.target, outbound, "the rule's outbound carries no UDP: trying the next rule");
-            return None;
-        }
-        Some(way)
-    }
-
     pub(crate) fn fixed(
         &self,
         outbound: &str,
-        network: Network,
+        session: &Session,
         target: Target,
         address: Address,
     ) -> Result<Route, DialError> {
-        let way = self.book.find(outbound).ok_or_else(|| DialError::Denied(format!("proxy {outbound} not found")))?;
-        if network == Network::Udp && !way.udp {
+        let way = self
+            .book
+            .find_for(outbound, session)
+            .ok_or_else(|| DialError::Denied(format!("proxy {outbound} not found")))?;
+        if session.network == Network::Udp && !way.udp {
             return Err(DialError::Unsupported(Network::Udp));
         }
         let decision = Decision { rule: None, chain: way.chain.clone(), process: None };
@@ -168,6 +159,16 @@ impl World {
             }
         }
     }
+}
+
+/// The way that a matching rule names, unless that rule is to be passed over (mihomo-surface §3.7).
+pub(crate) fn usable(way: Option<Way>, outbound: &str, session: &Session) -> Option<Way> {
+    let way = way.filter(|way| way.role != Role::Pass)?;
+    if session.network == Network::Udp && !way.udp {
+        tracing::debug!(target = %session.target, outbound, "the rule's outbound carries no UDP: trying the next rule");
+        return None;
+    }
+    Some(way)
 }
 
 /// The session as the rules see it after `hosts` gave another name; `None` if the name stayed. A fixed address keeps the

@@ -38,6 +38,9 @@ pub enum DialError {
     /// A step took longer than its budget. The text names the step.
     #[error("timed out: {0}")]
     TimedOut(String),
+    /// The way out itself is down: its server or peer does not answer, whatever the destination.
+    #[error("{0}")]
+    Down(String),
     /// The name has no usable address, or no resolver answered.
     #[error("cannot resolve {0}")]
     Unresolved(String),

@@ -2,24 +2,35 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
-use adit_net::{BoxFuture, BoxStream, Dial, DialError, Dialer, Resolve, Tag};
+use adit_net::{BoxFuture, BoxStream, Dial, DialError, Dialer, Resolve, Session, Tag};
 use thiserror::Error;
+use tokio::sync::Notify;
 
 use crate::group::Group;
+use crate::health::{Condition, Health, Tested};
+use crate::lineage::Lineage;
 use crate::options;
 use crate::tls::TlsOptionsError;
 
 mod build;
 mod check;
+mod report;
+
+pub use report::{GroupReport, NodeReport};
 
 /// Every way out that a configuration has, by name.
 ///
-/// Immutable but for the choices of its groups: a reload builds a new one. `dialer-proxy` and groups are followed when
-/// somebody dials, so a choice takes effect with the next connection.
+/// Immutable but for what is known of its proxies and the choices of its groups: a reload builds a new one out of it
+/// ([`Book::renew`]). `dialer-proxy` and groups are followed when somebody dials, so a choice takes effect with the next
+/// connection.
 pub struct Book {
     /// INVARIANT: every group member is a key, and groups form no loop.
     nodes: HashMap<Tag, Node>,
+    /// Its keys: built-ins and proxies, then groups, each in the order of the configuration.
+    order: Vec<Tag>,
+    lineage: Arc<Lineage>,
 }
 
 /// A name, followed to the proxy that stands behind it at this moment.
@@ -139,12 +150,47 @@ impl Book {
         resolver: Arc<dyn Resolve>,
         server_resolver: Arc<dyn Resolve>,
     ) -> Result<Arc<Self>, BookError> {
-        build::build(outbounds, groups, resolver, server_resolver)
+        let book = build::build(Lineage::new(resolver, server_resolver), outbounds, groups, None)?;
+        book.lineage.install(&book);
+        Ok(book)
+    }
+
+    /// Builds a book that is to take the place of this one. What is made of the same text is the same proxy in both, with
+    /// its tunnel, its sessions and what is known of it; a group of the same name and kind keeps its choice.
+    ///
+    /// Nothing changes until the new book is [installed](Book::install).
+    ///
+    /// # Errors
+    /// See [`BookError`].
+    pub fn renew(
+        &self,
+        outbounds: Vec<options::Outbound>,
+        groups: Vec<options::Group>,
+    ) -> Result<Arc<Self>, BookError> {
+        build::build(Arc::clone(&self.lineage), outbounds, groups, Some(self))
+    }
+
+    /// Makes this the book that its proxies, and those that it kept, follow for `dialer-proxy` and names.
+    pub fn install(self: &Arc<Self>, resolver: Arc<dyn Resolve>, server_resolver: Arc<dyn Resolve>) {
+        self.lineage.names.set(resolver);
+        self.lineage.server_names.set(server_resolver);
+        self.lineage.install(self);
     }
 
     /// The way behind `name` at this moment; `None` if there is nothing of that name. Names are case-sensitive.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Way> {
+        self.follow(name, None)
+    }
+
+    /// As [`Book::find`], for a connection that is about to be dialled: groups that spread connections look at it, and
+    /// count it.
+    #[must_use]
+    pub fn find_for(&self, name: &str, session: &Session) -> Option<Way> {
+        self.follow(name, Some(session))
+    }
+
+    fn follow(&self, name: &str, session: Option<&Session>) -> Option<Way> {
         let (mut tag, mut node) = self.nodes.get_key_value(name)?;
         let mut chain = vec![tag.clone()];
         let mut udp = true;
@@ -154,29 +200,118 @@ impl Book {
                     chain.reverse();
                     return Some(proxy.way(chain, udp));
                 }
-                Node::Group(group) => {
-                    udp &= !group.disable_udp();
-                    (tag, node) = self.nodes.get_key_value(group.now()?)?;
+                Node::Group(group, _) => {
+                    udp &= !group.options.disable_udp;
+                    (tag, node) = self.nodes.get_key_value(self.member(group, session)?)?;
                     chain.push(tag.clone());
                 }
             }
         }
     }
 
-    /// Makes `member` the choice of `group`, for connections that are dialled from now on.
+    /// The member of `group` that is used now.
+    fn member<'b>(&self, group: &'b Group, session: Option<&Session>) -> Option<&'b Tag> {
+        let url = group.options.check.url.as_str();
+        let place = group.now(&|member| self.condition(member, url), session, Instant::now());
+        group.options.members.get(place)
+    }
+
+    /// What a group that tests `url` sees of `name`. A group is no better than the member that it would use.
+    fn condition(&self, name: &Tag, url: &str) -> Condition {
+        match self.nodes.get(name) {
+            Some(Node::Proxy(proxy)) => proxy.health.condition(url),
+            Some(Node::Group(group, health)) => {
+                let own = health.condition(url);
+                let suspected = self.leaf_of(group).is_some_and(|(_, proxy)| proxy.health.is_suspected());
+                if suspected { Condition { alive: false, delay: None } } else { own }
+            }
+            None => Condition { alive: false, delay: None },
+        }
+    }
+
+    /// Makes `member` the choice of `group`, for connections that are dialled from now on: for good in a selector, for as
+    /// long as it lives in `url-test` and `fallback`.
     ///
     /// # Errors
     /// See [`SelectError`].
     pub fn select(&self, group: &str, member: &str) -> Result<(), SelectError> {
-        let group = match self.nodes.get(group) {
-            Some(Node::Group(group)) => group,
-            Some(Node::Proxy(_)) => return Err(SelectError::NotASelector),
-            None => return Err(SelectError::NotFound),
-        };
-        let select = group.select().ok_or(SelectError::NotASelector)?;
-        let place = group.members().iter().position(|name| &**name == member);
-        select.choose(place.ok_or(SelectError::NotAMember)?);
-        Ok(())
+        let group = self.group(group)?;
+        let member = group.options.members.iter().find(|name| &***name == member).cloned();
+        group.choose(Some(member.ok_or(SelectError::NotAMember)?)).map_err(|_| SelectError::NotASelector)
+    }
+
+    /// Gives `group` the choice that was stored for it. A name that is no member is kept, and counts once it is one.
+    pub fn restore(&self, group: &str, member: &str) {
+        if let Ok(group) = self.group(group) {
+            let _ = group.choose(Some(Tag::new(member)));
+        }
+    }
+
+    /// Lets `group`, which chooses by itself, do so again.
+    ///
+    /// # Errors
+    /// See [`SelectError`]; `NotASelector` also for selectors.
+    pub fn unpin(&self, group: &str) -> Result<(), SelectError> {
+        self.group(group)?.unpin().map_err(|_| SelectError::NotASelector)
+    }
+
+    /// The groups, and how their members are to be tested.
+    pub(crate) fn checked(&self) -> impl Iterator<Item = Checked<'_>> {
+        self.order.iter().filter_map(|name| match self.nodes.get(name)? {
+            Node::Group(group, _) => Some(Checked {
+                name,
+                members: &group.options.members,
+                check: &group.options.check,
+                owns_url: matches!(group.options.kind, options::GroupKind::UrlTest { .. }),
+                uses: group.uses(),
+            }),
+            Node::Proxy(_) => None,
+        })
+    }
+
+    /// Whether a dial through `name`, or through the proxy that it leads to, has failed since the last success.
+    pub(crate) fn is_suspected(&self, name: &str) -> bool {
+        match self.nodes.get(name) {
+            Some(Node::Proxy(proxy)) => proxy.health.is_suspected(),
+            Some(Node::Group(group, _)) => self.leaf_of(group).is_some_and(|(_, proxy)| proxy.health.is_suspected()),
+            None => false,
+        }
+    }
+
+    /// Notes a delay test, also of the proxy that a group led to.
+    pub(crate) fn note(&self, name: &str, url: &Arc<str>, tested: Tested, at: SystemTime) {
+        match self.nodes.get(name) {
+            Some(Node::Proxy(proxy)) => proxy.health.tested(url, tested, at),
+            Some(Node::Group(_, health)) => health.tested(url, tested, at),
+            None => {}
+        }
+    }
+
+    /// Lets `group` decide anew.
+    pub(crate) fn reconsider(&self, group: &str) {
+        if let Ok(group) = self.group(group) {
+            group.reconsider();
+        }
+    }
+
+    /// Told when a dial shows that something is wrong.
+    pub(crate) fn alarm(&self) -> Arc<Notify> {
+        Arc::clone(&self.lineage.alarm)
+    }
+
+    fn group(&self, name: &str) -> Result<&Group, SelectError> {
+        match self.nodes.get(name) {
+            Some(Node::Group(group, _)) => Ok(group),
+            Some(Node::Proxy(_)) => Err(SelectError::NotASelector),
+            None => Err(SelectError::NotFound),
+        }
+    }
+
+    /// The proxy that `outbound` would become, if there is one made of the same text.
+    fn unchanged(&self, outbound: &options::Outbound) -> Option<Arc<Proxy>> {
+        let Some(Node::Proxy(proxy)) = self.nodes.get(&outbound.name) else { return None };
+        let same = outbound.common.written.is_some() && outbound.common.written == proxy.common.written;
+        same.then(|| Arc::clone(proxy))
     }
 
     /// The way that `owner` uses to reach its server, when its `dialer-proxy` is `name`.
@@ -207,11 +342,19 @@ impl Book {
 
     /// The proxy behind `name`, and its `dialer-proxy`.
     fn leaf(&self, name: &str) -> Option<(&Tag, Option<&Tag>)> {
-        let (mut tag, mut node) = self.nodes.get_key_value(name)?;
+        let (tag, proxy) = match self.nodes.get_key_value(name)? {
+            (tag, Node::Proxy(proxy)) => (tag, proxy),
+            (_, Node::Group(group, _)) => self.leaf_of(group)?,
+        };
+        Some((tag, proxy.common.dialer_proxy.as_ref()))
+    }
+
+    /// The proxy that `group` leads to now.
+    fn leaf_of<'b>(&'b self, mut group: &'b Group) -> Option<(&'b Tag, &'b Arc<Proxy>)> {
         loop {
-            match node {
-                Node::Proxy(proxy) => return Some((tag, proxy.via.as_ref())),
-                Node::Group(group) => (tag, node) = self.nodes.get_key_value(group.now()?)?,
+            match self.nodes.get_key_value(self.member(group, None)?)? {
+                (tag, Node::Proxy(proxy)) => return Some((tag, proxy)),
+                (_, Node::Group(inner, _)) => group = inner,
             }
         }
     }
@@ -223,9 +366,20 @@ impl std::fmt::Debug for Book {
     }
 }
 
+/// A group, as those who test its members see it.
+pub(crate) struct Checked<'a> {
+    pub(crate) name: &'a Tag,
+    pub(crate) members: &'a [Tag],
+    pub(crate) check: &'a options::Check,
+    /// Whether it is tested with its own URL, whatever else is asked for.
+    pub(crate) owns_url: bool,
+    /// How many connections it was asked for so far.
+    pub(crate) uses: u64,
+}
+
 enum Node {
-    Proxy(Proxy),
-    Group(Group),
+    Proxy(Arc<Proxy>),
+    Group(Box<Group>, Arc<Health>),
 }
 
 /// A proxy or a built-in.
@@ -236,8 +390,8 @@ struct Proxy {
     udp: bool,
     role: Role,
     kind: &'static str,
-    /// Its `dialer-proxy`.
-    via: Option<Tag>,
+    health: Arc<Health>,
+    common: options::Common,
 }
 
 impl Proxy {

@@ -1,12 +1,13 @@
 //! How an outbound reaches its server: from this machine, or through another way out (`dialer-proxy`).
 
 use std::net::IpAddr;
-use std::sync::Weak;
+use std::sync::Arc;
 
 use adit_net::{BoxFuture, BoxStream, Datagrams, Dial, DialError, Dialer, Tag, Target};
 
-use crate::book::{Book, Way};
+use crate::book::Way;
 use crate::direct::Direct;
+use crate::lineage::Lineage;
 
 /// How an outbound reaches its server.
 pub(crate) enum Carrier {
@@ -58,13 +59,13 @@ pub(crate) struct Via {
     pub(crate) owner: Tag,
     /// What it names.
     pub(crate) name: Tag,
-    /// Weak, because the book owns the outbound that owns this.
-    pub(crate) book: Weak<Book>,
+    /// Knows the book of the moment, which owns the outbound that owns this.
+    pub(crate) lineage: Arc<Lineage>,
 }
 
 impl Via {
     fn way(&self) -> Result<Way, DialError> {
-        let Some(book) = self.book.upgrade() else {
+        let Some(book) = self.lineage.book() else {
             return Err(DialError::Denied(format!("the configuration of proxy [{}] was replaced", self.owner)));
         };
         book.hop(&self.owner, &self.name)

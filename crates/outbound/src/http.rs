@@ -2,7 +2,7 @@
 
 use std::io;
 
-use adit_net::{BoxFuture, BoxStream, Dial, DialError, Dialer, Prefixed, Secret, Target};
+use adit_net::{BoxFuture, BoxStream, Dial, DialError, Dialer, Prefixed, Secret, Stream, Target};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -103,7 +103,7 @@ impl Headers {
 }
 
 /// The final answer, and what was read behind it.
-async fn answer(stream: &mut BoxStream) -> Result<(Head, Vec<u8>), DialError> {
+pub(crate) async fn answer(stream: &mut (impl Stream + ?Sized)) -> Result<(Head, Vec<u8>), DialError> {
     let mut input = Vec::new();
     let mut interim = 0;
     loop {

@@ -45,16 +45,23 @@ pub mod vless;
 
 mod book;
 mod carrier;
+mod checks;
 mod connector;
 mod direct;
 mod group;
+mod health;
+mod lineage;
 mod names;
+mod probe;
 mod race;
 mod reject;
 mod server;
 mod tls;
 mod wireguard;
 
-pub use book::{Book, BookError, Role, SelectError, Way};
+pub use book::{Book, BookError, GroupReport, NodeReport, Role, SelectError, Way};
+pub use checks::keep_testing;
 pub use direct::Direct;
+pub use health::{HealthReport, Measurement, UrlReport};
+pub use probe::{Test, TestError};
 pub use tls::TlsOptionsError;

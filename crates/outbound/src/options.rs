@@ -1,9 +1,12 @@
 //! What an outbound is built from. `config` makes these from YAML and share links; nothing in them can be wrong.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use adit_net::{Secret, SocketOptions, Tag, Target, Through};
+use thiserror::Error;
+use url::Url;
 
 /// One entry of `proxies:`, or a built-in.
 #[derive(Clone, Debug)]
@@ -27,6 +30,10 @@ pub struct Common {
     pub ip_version: IpVersion,
     /// The proxy or group through which the server is reached, instead of directly.
     pub dialer_proxy: Option<Tag>,
+    /// The provider it came from.
+    pub provider: Option<Tag>,
+    /// What it was made from, for [`Book::renew`](crate::Book::renew) to know whether it is still the same. `None` never is.
+    pub written: Option<Secret>,
 }
 
 /// `ip-version`.
@@ -149,7 +156,7 @@ pub struct ClientCertificate {
 }
 
 /// One entry of `proxy-groups:`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// Unique among proxies and groups.
     pub name: Tag,
@@ -157,6 +164,8 @@ pub struct Group {
     pub kind: GroupKind,
     /// Proxies and groups, in order; never empty, all known, no cycle.
     pub members: Vec<Tag>,
+    /// How its members are tested.
+    pub check: Check,
     /// Refuse UDP whatever the member can do.
     pub disable_udp: bool,
     /// For dashboards.
@@ -166,11 +175,120 @@ pub struct Group {
 }
 
 /// How a group chooses.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupKind {
     /// By hand; `default` (a member) until somebody does.
     Select {
         /// The first choice; `None` is the first member.
         default: Option<Tag>,
     },
+    /// The member with the least delay.
+    UrlTest {
+        /// How much slower, in milliseconds, the current one may be before it is left.
+        tolerance: u16,
+    },
+    /// The first member that works.
+    Fallback,
+    /// Each connection gets a member of its own.
+    LoadBalance(Strategy),
 }
+
+/// How `load-balance` spreads connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// The same member for the same site.
+    #[default]
+    ConsistentHashing,
+    /// One after the other.
+    RoundRobin,
+    /// The same member for the same client and site, for ten minutes.
+    StickySessions,
+}
+
+/// How the members of a group are tested.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What is asked for through each member.
+    pub url: TestUrl,
+    /// The status that counts as success; empty is any.
+    pub expected: Vec<RangeInclusive<u16>>,
+    /// How often; none is never.
+    pub interval: Option<Duration>,
+    /// Whether that is left out while nobody uses the group.
+    pub lazy: bool,
+    /// How long one test may take.
+    pub timeout: Duration,
+}
+
+/// Where delay tests go unless something else is written.
+pub const TEST_URL: &str = "https://www.gstatic.com/generate_204";
+
+impl Default for Check {
+    fn default() -> Self {
+        Self {
+            url: TestUrl::default(),
+            expected: Vec::new(),
+            interval: None,
+            lazy: true,
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The URL of a delay test: `http://` or `https://`, a host, and perhaps a port and a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestUrl {
+    text: Arc<str>,
+    /// `host:port`.
+    pub(crate) authority: String,
+    pub(crate) tls: bool,
+    /// Path and query.
+    pub(crate) path: String,
+}
+
+impl TestUrl {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, BadTestUrl> {
+        let url = Url::parse(text).map_err(|error| BadTestUrl(error.to_string()))?;
+        let tls = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            other => return Err(BadTestUrl(format!("`{other}` is neither http nor https"))),
+        };
+        let port = if tls { 443 } else { 80 };
+        let authority = format!("{}:{}", url.host_str().unwrap_or_default(), url.port().unwrap_or(port));
+        if authority.parse::<Target>().map_err(|error| BadTestUrl(error.to_string()))?.port == 0 {
+            return Err(BadTestUrl("nobody listens on port 0".into()));
+        }
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let path = format!("{}{query}", url.path());
+        Ok(Self { text: text.into(), authority, tls, path })
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The same, shared.
+    pub(crate) fn shared(&self) -> &Arc<str> {
+        &self.text
+    }
+}
+
+impl Default for TestUrl {
+    /// [`TEST_URL`].
+    fn default() -> Self {
+        let (authority, path) = ("www.gstatic.com:443".into(), "/generate_204".into());
+        Self { text: TEST_URL.into(), authority, tls: true, path }
+    }
+}
+
+/// Why a text is no URL to test with.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("not a URL for delay tests: {0}")]
+pub struct BadTestUrl(String);

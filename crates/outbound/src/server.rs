@@ -1,11 +1,13 @@
 //! The server of an outbound: reaching it in time, and saying whose fault it was.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use adit_net::{BoxStream, Datagrams, DialError, Tag, Target};
 use tokio::time::timeout;
 
 use crate::carrier::Carrier;
+use crate::health::Health;
 
 /// From the connected carrier to the point where the target's bytes may flow, TLS and proxy protocol together.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -15,12 +17,14 @@ pub(crate) struct Server {
     proxy: Tag,
     at: Target,
     carrier: Carrier,
+    /// Learns what dials show of the server.
+    health: Arc<Health>,
 }
 
 impl Server {
     /// The server of the outbound named `proxy`.
-    pub(crate) fn new(proxy: Tag, at: Target, carrier: Carrier) -> Self {
-        Self { proxy, at, carrier }
+    pub(crate) fn new(proxy: Tag, at: Target, carrier: Carrier, health: Arc<Health>) -> Self {
+        Self { proxy, at, carrier, health }
     }
 
     /// Where it is.
@@ -36,7 +40,10 @@ impl Server {
     /// Opens a stream to the server, within the budget of the carrier (10 s for a connect of our own). Errors name the
     /// proxy.
     pub(crate) async fn connect(&self) -> Result<BoxStream, DialError> {
-        self.carrier.connect(&self.at).await.map_err(|error| self.blame(error))
+        self.carrier.connect(&self.at).await.map_err(|error| {
+            self.health.missed();
+            self.blame(error)
+        })
     }
 
     /// Opens a packet socket whose first datagram goes to `to`, a place beside the server (a SOCKS5 relay). Errors name
@@ -47,10 +54,16 @@ impl Server {
 
     /// Runs everything between the carrier and the user's bytes within 10 s. Errors name the proxy.
     pub(crate) async fn handshake<T>(&self, steps: impl Future<Output = Result<T, DialError>>) -> Result<T, DialError> {
-        timeout(HANDSHAKE, steps)
-            .await
-            .unwrap_or_else(|_| Err(DialError::TimedOut("handshake".into())))
-            .map_err(|error| self.blame(error))
+        let Ok(outcome) = timeout(HANDSHAKE, steps).await else {
+            self.health.missed();
+            return Err(self.blame(DialError::TimedOut("handshake".into())));
+        };
+        match &outcome {
+            Err(DialError::Protocol(_) | DialError::Io { .. } | DialError::Down(_)) => self.health.missed(),
+            // Also a server that says what is wrong with the destination works.
+            _ => self.health.reached(),
+        }
+        outcome.map_err(|error| self.blame(error))
     }
 
     /// Adds this proxy's name and address to an error that arose on the way to it, or in it.
@@ -65,6 +78,7 @@ pub(crate) fn reword(error: DialError, reword: impl FnOnce(String) -> String) ->
         DialError::Refused(who) => DialError::Refused(reword(who)),
         DialError::Unreachable(who) => DialError::Unreachable(reword(who)),
         DialError::TimedOut(step) => DialError::TimedOut(reword(step)),
+        DialError::Down(what) => DialError::Down(reword(what)),
         DialError::Unresolved(name) => DialError::Unresolved(reword(name)),
         DialError::Denied(why) => DialError::Denied(reword(why)),
         DialError::Protocol(what) => DialError::Protocol(reword(what)),

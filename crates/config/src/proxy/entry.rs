@@ -313,7 +313,7 @@ impl<'d, 'c> Reader<'d, 'c> {
         {
             socket.mark = mark;
         }
-        Common { udp: self.flag("udp"), socket, ip_version: self.ip_version(), dialer_proxy: None }
+        Common { udp: self.flag("udp"), socket, ip_version: self.ip_version(), dialer_proxy: None, ..Common::default() }
     }
 
     /// `ip-version` within what the global `ipv6` allows.

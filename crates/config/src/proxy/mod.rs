@@ -37,7 +37,7 @@ pub(crate) const BUILT_IN: [&str; 6] = ["DIRECT", "REJECT", "REJECT-DROP", "COMP
 /// The built-in way out that has sockets of its own. The others have nothing to configure.
 pub(crate) fn built_in_direct(cx: &Context<'_>) -> Outbound {
     let ip_version = if cx.ipv6 { IpVersion::Dual } else { IpVersion::V4 };
-    let common = Common { udp: true, socket: cx.socket.clone(), ip_version, dialer_proxy: None };
+    let common = Common { udp: true, socket: cx.socket.clone(), ip_version, dialer_proxy: None, ..Common::default() };
     Outbound { name: Tag::new("DIRECT"), kind: Kind::Direct, common }
 }
 

@@ -14,7 +14,7 @@ use adit_net::{
     ReturnPath, Session, SystemResolver, Tag, Target, WithHosts,
 };
 use adit_outbound::Book;
-use adit_outbound::options::{Group, GroupKind, Outbound};
+use adit_outbound::options::{Check, Group, GroupKind, Outbound};
 use adit_process::Processes;
 use adit_router::{Geo, Mode, Rules, Sources};
 use adit_sniffer::Sniff;
@@ -76,6 +76,7 @@ impl Scene {
             name: name.into(),
             kind: GroupKind::Select { default: None },
             members: members.iter().map(|name| Tag::new(name)).collect(),
+            check: Check::default(),
             disable_udp,
             hidden: false,
             icon: String::new(),

@@ -63,7 +63,7 @@ fn status_of(why: &DialError) -> Option<u16> {
     match why {
         DialError::Dropped => None,
         DialError::Denied(_) => Some(403),
-        DialError::TimedOut(_) => Some(504),
+        DialError::TimedOut(_) | DialError::Down(_) => Some(504),
         _ => Some(502),
     }
 }

@@ -32,7 +32,7 @@ impl Reply for Socks5Reply {
             DialError::Dropped => return Cow::Borrowed(&[]),
             DialError::Refused(_) => code::CONNECTION_REFUSED,
             DialError::Unreachable(_) => code::NETWORK_UNREACHABLE,
-            DialError::TimedOut(_) | DialError::Unresolved(_) => code::HOST_UNREACHABLE,
+            DialError::TimedOut(_) | DialError::Down(_) | DialError::Unresolved(_) => code::HOST_UNREACHABLE,
             DialError::Denied(_) => code::NOT_ALLOWED,
             DialError::Unsupported(_) => code::COMMAND_NOT_SUPPORTED,
             _ => code::GENERAL_FAILURE,

@@ -1,6 +1,7 @@
 //! From options to nodes.
 
-use std::sync::{Arc, Weak};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use adit_net::{Dialer, Resolve, SocketOptions, Tag, Target};
 
@@ -9,7 +10,9 @@ use crate::carrier::{Carrier, Via};
 use crate::connector::Connector;
 use crate::direct::Direct;
 use crate::group::Group;
+use crate::health::Health;
 use crate::http::Http;
+use crate::lineage::Lineage;
 use crate::options::{self, Common, GroupKind, Kind, Outbound};
 use crate::reject::Reject;
 use crate::server::Server;
@@ -19,38 +22,41 @@ use crate::wireguard::WireGuard;
 
 pub(super) const GLOBAL: &str = "GLOBAL";
 
+/// Builds a book of `lineage`, which keeps of `before` what is still the same.
 pub(super) fn build(
+    lineage: Arc<Lineage>,
     outbounds: Vec<Outbound>,
     groups: Vec<options::Group>,
-    resolver: Arc<dyn Resolve>,
-    server_resolver: Arc<dyn Resolve>,
+    before: Option<&Book>,
 ) -> Result<Arc<Book>, BookError> {
     let groups = with_global(groups, &outbounds);
     let outbounds = with_built_ins(outbounds);
     check::check(&outbounds, &groups)?;
-    let mut failed = None;
-    let book = Arc::new_cyclic(|book| {
-        let workshop = Workshop { resolver, server_resolver, book: Weak::clone(book) };
-        let mut nodes = std::collections::HashMap::new();
-        for outbound in outbounds {
-            let name = outbound.name.clone();
-            match workshop.proxy(outbound) {
-                Ok(proxy) => {
-                    nodes.insert(name, Node::Proxy(proxy));
-                }
-                Err(cause) => failed = Some(BookError::Tls { proxy: name, cause }),
+    let order = outbounds.iter().map(|outbound| &outbound.name).chain(groups.iter().map(|group| &group.name));
+    let order = order.cloned().collect();
+    let mut nodes = HashMap::new();
+    for outbound in outbounds {
+        let name = outbound.name.clone();
+        let proxy = match before.and_then(|before| before.unchanged(&outbound)) {
+            Some(proxy) => proxy,
+            None => {
+                let proxy = proxy(&lineage, outbound);
+                Arc::new(proxy.map_err(|cause| BookError::Tls { proxy: name.clone(), cause })?)
             }
-        }
-        for group in groups {
-            let name = group.name.clone();
-            nodes.extend(Group::new(group).map(|group| (name, Node::Group(group))));
-        }
-        Book { nodes }
-    });
-    match failed {
-        None => Ok(book),
-        Some(error) => Err(error),
+        };
+        nodes.insert(name, Node::Proxy(proxy));
     }
+    for options in groups {
+        let name = options.name.clone();
+        let old = before.and_then(|before| match before.nodes.get(&name) {
+            Some(Node::Group(group, health)) => Some((&**group, health)),
+            _ => None,
+        });
+        let health =
+            old.map_or_else(|| Arc::new(Health::new(Arc::clone(&lineage.alarm))), |(_, health)| Arc::clone(health));
+        nodes.insert(name, Node::Group(Box::new(Group::new(options, old.map(|(group, _)| group))), health));
+    }
+    Ok(Arc::new(Book { nodes, order, lineage }))
 }
 
 /// Adds the selector over everything that the file names, in the file's order; dashboards sort by it.
@@ -70,6 +76,7 @@ fn with_global(mut groups: Vec<options::Group>, outbounds: &[Outbound]) -> Vec<o
         name: Tag::new(GLOBAL),
         kind: GroupKind::Select { default: None },
         members,
+        check: options::Check::default(),
         disable_udp: false,
         hidden: false,
         icon: String::new(),
@@ -103,88 +110,79 @@ fn with_built_ins(mut outbounds: Vec<Outbound>) -> Vec<Outbound> {
     outbounds
 }
 
-/// What every proxy is built with.
-struct Workshop {
-    resolver: Arc<dyn Resolve>,
-    server_resolver: Arc<dyn Resolve>,
-    book: Weak<Book>,
+fn proxy(lineage: &Arc<Lineage>, Outbound { name, kind, common }: Outbound) -> Result<Proxy, TlsOptionsError> {
+    let role = match &kind {
+        Kind::Pass => Role::Pass,
+        Kind::Dns => Role::Dns,
+        _ => Role::Dial,
+    };
+    let api_name = api_name(&name, &kind);
+    // Mihomo: always on for these, never there for HTTP.
+    let udp = match &kind {
+        Kind::Direct | Kind::Reject | Kind::RejectDrop | Kind::Pass | Kind::Dns => true,
+        Kind::Http(_) => false,
+        Kind::Socks5(_) | Kind::Vless(_) | Kind::WireGuard(_) => common.udp,
+    };
+    let health = Arc::new(Health::new(Arc::clone(&lineage.alarm)));
+    let workshop = Workshop { lineage, name: &name, common: &common, health: &health };
+    let dialer = workshop.dialer(kind)?;
+    Ok(Proxy { tcp_only: Arc::new(TcpOnly(Arc::clone(&dialer))), dialer, udp, role, kind: api_name, health, common })
 }
 
-impl Workshop {
-    fn proxy(&self, Outbound { name, kind, common }: Outbound) -> Result<Proxy, TlsOptionsError> {
-        let role = match &kind {
-            Kind::Pass => Role::Pass,
-            Kind::Dns => Role::Dns,
-            _ => Role::Dial,
-        };
-        let api_name = api_name(&name, &kind);
-        // Mihomo: always on for these, never there for HTTP.
-        let udp = match &kind {
-            Kind::Direct | Kind::Reject | Kind::RejectDrop | Kind::Pass | Kind::Dns => true,
-            Kind::Http(_) => false,
-            Kind::Socks5(_) | Kind::Vless(_) | Kind::WireGuard(_) => common.udp,
-        };
-        let dialer: Arc<dyn Dialer> = match kind {
-            Kind::Direct => match self.via(&name, &common) {
+/// What a proxy is built with.
+struct Workshop<'a> {
+    lineage: &'a Arc<Lineage>,
+    name: &'a Tag,
+    common: &'a Common,
+    health: &'a Arc<Health>,
+}
+
+impl Workshop<'_> {
+    fn dialer(&self, kind: Kind) -> Result<Arc<dyn Dialer>, TlsOptionsError> {
+        let names = || Arc::clone(&self.lineage.names) as Arc<dyn Resolve>;
+        Ok(match kind {
+            Kind::Direct => match self.via() {
                 Some(via) => Arc::new(via),
-                None => Arc::new(Direct::new(connector(&common, &self.resolver))),
+                None => Arc::new(Direct::new(connector(self.common, names()))),
             },
             Kind::Reject => Arc::new(Reject::Tell),
             Kind::RejectDrop => Arc::new(Reject::Drop),
             Kind::Pass => Arc::new(Reject::Pass),
             Kind::Dns => Arc::new(Reject::Dns),
-            Kind::Socks5(options) => {
-                let server = self.server(&name, &options.server, &common);
-                Arc::new(Socks5::new(server, &options)?)
-            }
-            Kind::Http(options) => {
-                let server = self.server(&name, &options.server, &common);
-                Arc::new(Http::new(server, &options)?)
-            }
-            Kind::Vless(options) => {
-                let server = self.server(&name, &options.server, &common);
-                Arc::new(crate::vless::Vless::new(server, *options)?)
-            }
-            // Refuses until the tunnel's dialer takes this place.
+            Kind::Socks5(options) => Arc::new(Socks5::new(self.server(&options.server), &options)?),
+            Kind::Http(options) => Arc::new(Http::new(self.server(&options.server), &options)?),
+            Kind::Vless(options) => Arc::new(crate::vless::Vless::new(self.server(&options.server), *options)?),
             Kind::WireGuard(options) => {
-                let outer = connector(&common, &self.server_resolver);
-                let (via, inner) = (self.via(&name, &common), Arc::clone(&self.resolver));
-                Arc::new(WireGuard::new(name.clone(), *options, outer, via, inner))
+                let outer = connector(self.common, self.server_names());
+                let health = Arc::clone(self.health);
+                Arc::new(WireGuard::new(self.name.clone(), *options, outer, self.via(), names(), health))
             }
-        };
-        Ok(Proxy {
-            tcp_only: Arc::new(TcpOnly(Arc::clone(&dialer))),
-            dialer,
-            udp,
-            role,
-            kind: api_name,
-            via: common.dialer_proxy,
         })
     }
 
-    fn server(&self, proxy: &Tag, at: &Target, common: &Common) -> Server {
-        let carrier = match self.via(proxy, common) {
-            Some(via) => Carrier::Via(via),
-            None => Carrier::Direct(Direct::new(connector(common, &self.server_resolver))),
-        };
-        Server::new(proxy.clone(), at.clone(), carrier)
+    fn server_names(&self) -> Arc<dyn Resolve> {
+        Arc::clone(&self.lineage.server_names) as _
     }
 
-    fn via(&self, owner: &Tag, common: &Common) -> Option<Via> {
-        common.dialer_proxy.as_ref().map(|name| Via {
-            owner: owner.clone(),
+    fn server(&self, at: &Target) -> Server {
+        let carrier = match self.via() {
+            Some(via) => Carrier::Via(via),
+            None => Carrier::Direct(Direct::new(connector(self.common, self.server_names()))),
+        };
+        Server::new(self.name.clone(), at.clone(), carrier, Arc::clone(self.health))
+    }
+
+    fn via(&self) -> Option<Via> {
+        self.common.dialer_proxy.as_ref().map(|name| Via {
+            owner: self.name.clone(),
             name: name.clone(),
-            book: Weak::clone(&self.book),
+            lineage: Arc::clone(self.lineage),
         })
     }
 }
 
-fn connector(common: &Common, resolver: &Arc<dyn Resolve>) -> Connector {
-    Connector {
-        socket: SocketOptions::clone(&common.socket),
-        ip_version: common.ip_version,
-        resolver: Arc::clone(resolver),
-    }
+fn connector(common: &Common, resolver: Arc<dyn Resolve>) -> Connector {
+    Connector { socket: SocketOptions::clone(&common.socket), ip_version: common.ip_version, resolver }
 }
 
 /// The type as dashboards know it.

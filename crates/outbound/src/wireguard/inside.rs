@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use adit_net::{BoxFuture, BoxStream, Datagrams, Dial, DialError, Dialer, SendDatagram, Tag, Target};
@@ -9,6 +10,7 @@ use adit_wireguard::options::Addresses;
 use adit_wireguard::{Tunnel, TunnelSocket};
 
 use crate::connector::forbidden;
+use crate::health::Health;
 use crate::race::{PACE, interleave, race};
 use crate::server::reword;
 
@@ -18,6 +20,8 @@ pub(super) struct Inside {
     pub(super) proxy: Tag,
     pub(super) tunnel: Tunnel,
     pub(super) addresses: Addresses,
+    /// Learns what dials show of the peers.
+    pub(super) health: Arc<Health>,
 }
 
 impl Inside {
@@ -57,7 +61,7 @@ impl Inside {
                 .await
                 .map_err(unwrap),
         };
-        match stream {
+        match self.noted(stream) {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) => Err(self.blame(error)),
         }
@@ -66,7 +70,17 @@ impl Inside {
     /// Opens a packet socket, once the peer for the first of `addresses` is there.
     pub(super) async fn socket(&self, addresses: &[SocketAddr]) -> Result<TunnelSocket, DialError> {
         let Some(first) = addresses.first() else { return Err(DialError::Unresolved("no address".into())) };
-        self.tunnel.socket(*first).await.map_err(|error| self.blame(error))
+        self.noted(self.tunnel.socket(*first).await).map_err(|error| self.blame(error))
+    }
+
+    /// What a dial shows: that a destination does not answer says nothing about the tunnel.
+    fn noted<T>(&self, outcome: Result<T, DialError>) -> Result<T, DialError> {
+        match &outcome {
+            Ok(_) | Err(DialError::Refused(_)) => self.health.reached(),
+            Err(DialError::Down(_)) => self.health.missed(),
+            Err(_) => {}
+        }
+        outcome
     }
 
     /// Says which proxy it was.
@@ -111,7 +125,7 @@ impl SendDatagram for Addressed {
 fn wrap(error: DialError) -> io::Error {
     let kind = match &error {
         DialError::Refused(_) => io::ErrorKind::ConnectionRefused,
-        DialError::TimedOut(_) => io::ErrorKind::TimedOut,
+        DialError::TimedOut(_) | DialError::Down(_) => io::ErrorKind::TimedOut,
         DialError::Unreachable(_) => io::ErrorKind::HostUnreachable,
         _ => io::ErrorKind::Other,
     };

@@ -16,6 +16,7 @@ use self::inside::Inside;
 use self::locate::Located;
 use crate::carrier::Via;
 use crate::connector::Connector;
+use crate::health::Health;
 use crate::options;
 
 /// A way out through a WireGuard tunnel. Clones are the same tunnel.
@@ -37,6 +38,7 @@ impl WireGuard {
         connector: Connector,
         via: Option<Via>,
         resolver: Arc<dyn Resolve>,
+        health: Arc<Health>,
     ) -> Self {
         let addresses = options.tunnel.addresses;
         let way = match via {
@@ -45,7 +47,7 @@ impl WireGuard {
         };
         let locate = Arc::new(Located(connector));
         let outer = Outer { endpoints: options.endpoints, locate, refresh: options.refresh, way };
-        let inside = Inside { proxy, tunnel: Tunnel::new(options.tunnel, outer), addresses };
+        let inside = Inside { proxy, tunnel: Tunnel::new(options.tunnel, outer), addresses, health };
         let remote = options.remote_dns.map(|through| through.over(Arc::new(inside.clone())));
         Self { remote_dns: remote.is_some(), inside, resolver: remote.unwrap_or(resolver) }
     }

@@ -4,6 +4,7 @@
 
 mod book;
 mod direct;
+mod groups;
 mod http;
 mod scene;
 mod socket_factory;

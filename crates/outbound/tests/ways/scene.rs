@@ -11,7 +11,7 @@ use adit_net::{
     BoxFuture, BoxStream, Datagrams, Dial, DialError, Dialer, Domain, Resolve, ResolveError, Tag, Target, Task,
 };
 use adit_outbound::Book;
-use adit_outbound::options::{Common, Group, GroupKind, IpVersion, Kind, Outbound};
+use adit_outbound::options::{Check, Common, Group, GroupKind, IpVersion, Kind, Outbound};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
@@ -79,6 +79,7 @@ pub(crate) fn select(name: &str, members: &[&str]) -> Group {
         name: Tag::new(name),
         kind: GroupKind::Select { default: None },
         members: members.iter().map(|member| Tag::new(member)).collect(),
+        check: Check::default(),
         disable_udp: false,
         hidden: false,
         icon: String::new(),
@@ -117,7 +118,17 @@ pub(crate) async fn serve<F>(scene: impl Fn(TcpStream) -> F + Send + Sync + 'sta
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    serve_at(TcpListener::bind("127.0.0.1:0").await.unwrap(), scene)
+}
+
+/// As [`serve`], at a listener that is there already.
+pub(crate) fn serve_at<F>(
+    listener: TcpListener,
+    scene: impl Fn(TcpStream) -> F + Send + Sync + 'static,
+) -> (SocketAddr, Task<()>)
+where
+    F: Future<Output = io::Result<()>> + Send + 'static,
+{
     let at = listener.local_addr().unwrap();
     let task = Task::spawn("server", async move {
         let mut clients = Vec::new();

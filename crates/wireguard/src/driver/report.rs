@@ -55,7 +55,7 @@ impl Driver {
             return DialError::Denied(crate::NoPeer(to.ip()).to_string());
         };
         if self.endpoints.candidates(peer).is_empty() {
-            return DialError::TimedOut(format!("look-up of the endpoint of {}", self.place(peer, now)));
+            return DialError::Down(format!("the endpoint of {} has not been found yet", self.place(peer, now)));
         }
         let status = self.core.device().status(peer, now);
         match status.map(|status| (status.link, status.last_heard)) {
@@ -71,7 +71,7 @@ impl Driver {
     }
 
     pub(super) fn dead(&self, peer: PeerId, now: Moment) -> DialError {
-        DialError::TimedOut(format!("{} does not answer", self.place(peer, now)))
+        DialError::Down(format!("{} does not answer", self.place(peer, now)))
     }
 
     /// The peer and where it is.

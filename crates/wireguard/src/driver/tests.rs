@@ -210,6 +210,6 @@ async fn a_dead_peer_is_named() {
     ] {
         let name = key(2).public_key().to_string();
         let expected = format!("WireGuard peer {}… at {at} does not answer", &name[..8]);
-        assert!(matches!(dead, Err(DialError::TimedOut(why)) if why == expected));
+        assert!(matches!(dead, Err(DialError::Down(why)) if why == expected));
     }
 }

@@ -101,7 +101,7 @@ impl Tunnel {
     /// Opens a TCP connection to `to`, within five seconds, the handshake with the peer included.
     ///
     /// # Errors
-    /// [`DialError::TimedOut`] says who did not answer: the peer, or the target. A peer that did not answer to others for five
+    /// [`DialError::Down`] if the peer did not answer, [`DialError::TimedOut`] if the target did not. A peer that did not answer to others for five
     /// seconds is not waited for. [`DialError::Denied`] if no peer may be sent packets for `to`, or the tunnel has no address of
     /// that family; [`DialError::Unresolved`] if the peer's endpoint cannot be found; [`DialError::Refused`] and
     /// [`DialError::Unreachable`] if a packet inside says so, the latter also if there is no route to the peer.
