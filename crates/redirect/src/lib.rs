@@ -6,6 +6,8 @@
 //!
 //! What it is not: it opens no socket and knows no listener; it does not watch what it installed.
 //!
+//! [`doctor`] says what keeps a host from being captured, and what to do about it.
+//!
 //! # What holds
 //! * Installing twice is installing once, and each change of the rules is atomic.
 //! * [`down`] leaves the rules, routes and tables of the host as they were.

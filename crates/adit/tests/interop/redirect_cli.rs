@@ -90,7 +90,8 @@ fn up_is_idempotent_show_prints_it_and_down_leaves_no_trace() {
                 not run, everything goes its way\n";
     assert_eq!(out(&output), said);
     let installed = state();
-    for part in ["tproxy to :7893", "redirect to :1053", "198.18.0.0/16", "203.0.113.0/24", "skuid 1000-1999", "0x0000002d"]
+    for part in
+        ["tproxy to :7893", "redirect to :1053", "198.18.0.0/16", "203.0.113.0/24", "skuid 1000-1999", "0x0000002d"]
     {
         assert!(installed.contains(part), "{part}: {installed}");
     }
