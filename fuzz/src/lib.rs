@@ -17,7 +17,7 @@ mod socks;
 mod wireguard;
 
 pub use config::{config, link, wg_quick};
-pub use dns::{dns_answer, dns_query, hosts_file, nameserver, resolv_conf};
+pub use dns::{dns_answer, dns_query, dns_stream, hosts_file, nameserver, resolv_conf};
 pub use http::{http_chunked, http_request, http_response};
 pub use names::names;
 pub use outbound::{vision, vless};
@@ -61,6 +61,6 @@ mod tests {
     seeds! {
         socks http_request http_response http_chunked vless vision reality_handshake reality_opener reality_messages
         rules provider mrs geo_dat geo_mmdb names config link wg_quick wg_datagram wg_inner wg_tcp wg_fragments dns_answer nameserver
-        dns_query hosts_file resolv_conf sniff_tls sniff_http sniff_quic
+        dns_query dns_stream hosts_file resolv_conf sniff_tls sniff_http sniff_quic
     }
 }

@@ -1,6 +1,7 @@
 //! What DNS clients ask, what DNS servers answer, and what files say of both.
 
 mod query;
+mod stream;
 mod system;
 
 use adit_dns::hickory_proto::op::Message;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use crate::input::Input;
 
 pub use query::dns_query;
+pub use stream::dns_stream;
 pub use system::{hosts_file, resolv_conf};
 
 const ID: u16 = 0x1234;

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use crate::input::Input;
 
 const HEADER: usize = 12;
-const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+pub(super) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// A, NS, CNAME, SOA, PTR, TXT, AAAA, SRV, OPT, SVCB, HTTPS, transfers, ANY, nothing.
 const KINDS: [u16; 16] = [1, 1, 1, 28, 28, 28, 12, 65, 64, 41, 255, 252, 0, 16, 5, 33];
 /// Names that mean something to the services, and some that do not.
@@ -135,7 +135,7 @@ fn check(service: &Service, message: &[u8], answer: &[u8], limit: Limit) {
 }
 
 /// One question with right lengths, and additional records behind it.
-fn built(kind: u8, input: &mut Input<'_>) -> Vec<u8> {
+pub(super) fn built(kind: u8, input: &mut Input<'_>) -> Vec<u8> {
     let (id, flags, choice) = (input.short(), input.byte(), input.byte());
     let mut message = id.to_be_bytes().to_vec();
     message.extend([flags & 0x07, flags & 0xf0, 0, 1, 0, 0, 0, 0, 0, 0]);
@@ -189,7 +189,7 @@ fn built(kind: u8, input: &mut Input<'_>) -> Vec<u8> {
 }
 
 thread_local! {
-    static RUNTIME: Runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    pub(super) static RUNTIME: Runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
 }
 
 struct Nowhere;
@@ -223,7 +223,7 @@ static HOSTS: LazyLock<Arc<HashMap<Domain, HostsEntry>>> = LazyLock::new(|| {
 });
 
 /// Few addresses, so that they are soon given to other names.
-fn fakes() -> Mode {
+pub(super) fn fakes() -> Mode {
     let ranges = FakeRanges {
         v4: Some("198.18.0.1/29".parse().expect("a range")),
         v6: Some("fd00::/124".parse().expect("a range")),
@@ -238,6 +238,6 @@ fn fakes() -> Mode {
     })
 }
 
-fn service(mode: Mode, ipv6: bool) -> Service {
+pub(super) fn service(mode: Mode, ipv6: bool) -> Service {
     Service::new(ServiceOptions { resolver: Arc::clone(&RESOLVER), hosts: vec![HOSTS.clone()], mode, ipv6 })
 }
