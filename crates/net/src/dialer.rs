@@ -1,10 +1,10 @@
 //! Ways out: open a stream to a target, open a packet socket for a target, and nothing more.
 
 use std::future::ready;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use thiserror::Error;
 use tokio::io::ReadBuf;
@@ -116,10 +116,40 @@ impl std::fmt::Debug for Datagrams {
 pub trait RecvDatagram: Send {
     /// Fills `buf` with one payload and returns who sent it. A payload that does not fit is cut to `buf`'s size.
     fn poll_recv(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Target>>;
+
+    /// Shows what is there to `take`, with who sent it: at least one datagram, and no more than one system call brings.
+    /// They lie in `room`, which should have 65,535 bytes for each datagram that may come together; in less than that
+    /// for one, a payload is cut.
+    fn poll_recv_batch<'r>(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: &'r mut [u8],
+        take: &mut dyn FnMut(Target, &'r [u8]),
+    ) -> Poll<io::Result<()>> {
+        let mut buf = ReadBuf::new(room);
+        let from = ready!(self.poll_recv(cx, &mut buf))?;
+        let length = buf.filled().len();
+        take(from, room.get(..length).unwrap_or_default());
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// See [`RecvDatagram`].
 pub trait SendDatagram: Send {
     /// Sends one payload. `Pending` registers the waker; an implementation may drop instead of waiting, as a network would.
     fn poll_send(&mut self, cx: &mut Context<'_>, payload: &[u8], to: &Target) -> Poll<io::Result<()>>;
+
+    /// Sends the first of `payloads`, and with it those behind it that may go together. Returns how many those were.
+    ///
+    /// # Errors
+    /// One datagram is lost, the first.
+    fn poll_send_batch(
+        &mut self,
+        cx: &mut Context<'_>,
+        payloads: &[IoSlice<'_>],
+        to: &Target,
+    ) -> Poll<io::Result<usize>> {
+        let Some(first) = payloads.first() else { return Poll::Ready(Ok(0)) };
+        self.poll_send(cx, first, to).map_ok(|()| 1)
+    }
 }

@@ -1,7 +1,7 @@
 //! What inbounds feed.
 
 use std::borrow::Cow;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -49,6 +49,14 @@ pub trait ReturnPath: Send + Sync {
     /// # Errors
     /// An error means that the client is gone for good (its association ended); the flow then ends too.
     fn send(&self, from: &Target, payload: &[u8]) -> io::Result<()>;
+
+    /// As [`ReturnPath::send`], for datagrams that come together.
+    ///
+    /// # Errors
+    /// As [`ReturnPath::send`].
+    fn send_batch(&self, from: &Target, payloads: &[IoSlice<'_>]) -> io::Result<()> {
+        payloads.iter().try_for_each(|payload| self.send(from, payload))
+    }
 }
 
 /// What inbounds feed. `engine` implements it; tests use a recording one.

@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod addr;
+mod batch;
 mod descriptors;
 mod dialer;
 mod farewell;
@@ -34,6 +35,7 @@ mod task;
 mod transparent;
 
 pub use addr::{BadAddress, ClientAddr, Domain, Host, Target, unmapped};
+pub use batch::{BATCH, Batch, Trains, receive_batch};
 pub use descriptors::{is_scarce, raise_descriptor_limit};
 pub use dialer::{BoxFuture, Datagrams, Dial, DialError, Dialer, RecvDatagram, SendDatagram};
 pub use farewell::{farewell, linger};
