@@ -2,7 +2,7 @@
 //! to other places. What waits for an answer is little, and what does not fit is dropped, as a network would.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -40,6 +40,19 @@ pub(crate) trait Outlet: Send + Sync + 'static {
         addresses: &mut [IpAddr],
         port: u16,
     ) -> Poll<io::Result<()>>;
+
+    /// As [`Outlet::poll_send`], for the first of `payloads` and those behind it that may go together. Returns how many
+    /// those were.
+    fn poll_send_batch(
+        &self,
+        cx: &mut Context<'_>,
+        payloads: &[IoSlice<'_>],
+        addresses: &mut [IpAddr],
+        port: u16,
+    ) -> Poll<io::Result<usize>> {
+        let Some(first) = payloads.first() else { return Poll::Ready(Ok(0)) };
+        self.poll_send(Some(cx), first, addresses, port).map_ok(|()| 1)
+    }
 }
 
 /// The sending half of a flow, for destinations with names and without.
@@ -101,6 +114,27 @@ impl<O: Outlet> SendDatagram for Sender<O> {
         }
         names.wait(name, payload, to.port);
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_send_batch(
+        &mut self,
+        cx: &mut Context<'_>,
+        payloads: &[IoSlice<'_>],
+        to: &Target,
+    ) -> Poll<io::Result<usize>> {
+        match &to.host {
+            Host::Ip(ip) if self.outlet.may_send_to(*ip) => {
+                return self.outlet.poll_send_batch(cx, payloads, &mut [*ip], to.port);
+            }
+            Host::Ip(_) => return Poll::Ready(Ok(payloads.len())),
+            Host::Domain(name) => {
+                if let Some(State::Known { addresses, .. }) = self.names.lock().find(name) {
+                    return self.outlet.poll_send_batch(cx, payloads, addresses, to.port);
+                }
+            }
+        }
+        let Some(first) = payloads.first() else { return Poll::Ready(Ok(0)) };
+        self.poll_send(cx, first, to).map_ok(|()| 1)
     }
 }
 

@@ -1,14 +1,16 @@
 //! One UDP socket per flow: any destination, any sender (full cone).
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use adit_net::{BoxFuture, Datagrams, DialError, Domain, Host, RecvDatagram, Target, to_family_of, unmapped};
+use adit_net::{
+    BoxFuture, Datagrams, DialError, Domain, Host, RecvDatagram, Target, Trains, receive_batch, to_family_of, unmapped,
+};
 use rustix::io::Errno;
-use tokio::io::ReadBuf;
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
@@ -61,13 +63,14 @@ struct Socket {
     connector: Connector,
     socket: UdpSocket,
     local: SocketAddr,
+    trains: Trains,
 }
 
 impl Socket {
     fn open(connector: Connector) -> io::Result<Self> {
         let socket = connector.socket.udp()?;
         let local = socket.local_addr()?;
-        Ok(Self { connector, socket, local })
+        Ok(Self { connector, socket, local, trains: Trains::default() })
     }
 }
 
@@ -106,6 +109,27 @@ impl Outlet for Socket {
         }
         Poll::Ready(Ok(()))
     }
+
+    fn poll_send_batch(
+        &self,
+        cx: &mut Context<'_>,
+        payloads: &[IoSlice<'_>],
+        addresses: &mut [IpAddr],
+        port: u16,
+    ) -> Poll<io::Result<usize>> {
+        let (Some(first), Some(ip)) = (payloads.first(), addresses.first()) else { return Poll::Ready(Ok(0)) };
+        let to = to_family_of(self.local, SocketAddr::new(*ip, port));
+        loop {
+            ready!(self.socket.poll_send_ready(cx))?;
+            let send = || self.trains.send(&self.socket, to, payloads);
+            match self.socket.try_io(Interest::WRITABLE, send) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // Alone, it finds another address, or is lost.
+                Err(_) => return self.poll_send(Some(cx), first, addresses, port).map_ok(|()| 1),
+                sent => return Poll::Ready(sent),
+            }
+        }
+    }
 }
 
 /// Nothing leads to that address from here. EINVAL: a link-local address without an interface.
@@ -136,6 +160,36 @@ impl RecvDatagram for Receiver {
             }
         }
         self.outlet.socket.poll_recv_from(cx, buf).map_ok(|from| unmapped(from).into())
+    }
+
+    fn poll_recv_batch<'r>(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: &'r mut [u8],
+        take: &mut dyn FnMut(Target, &'r [u8]),
+    ) -> Poll<io::Result<()>> {
+        let Socket { socket, local, .. } = &*self.outlet;
+        let mut errors = 0;
+        let batch = loop {
+            ready!(socket.poll_recv_ready(cx))?;
+            let mut received = None;
+            let outcome = socket.try_io(Interest::READABLE, || {
+                let batch = received.insert(receive_batch(socket, local.is_ipv4(), room)?);
+                // Saves asking once more: the next datagram will tell.
+                if batch.is_full() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+            });
+            match (received, outcome) {
+                (Some(batch), _) => break batch,
+                (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // As above.
+                (None, Err(error)) if errors < ERRORS && !is_dead(&error) => errors += 1,
+                (None, outcome) => return Poll::Ready(outcome),
+            }
+        };
+        for (from, payload) in batch.datagrams(room) {
+            take(from.into(), payload);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
