@@ -4,15 +4,15 @@
 //! lives as long as a flow that used it keeps it; nothing needs a timer.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use adit_net::{ReturnPath, Target, Transparent, is_scarce};
-use socket2::{SockAddr, Socket};
+use adit_net::{ReturnPath, Target, Trains, Transparent, is_scarce};
+use socket2::Socket;
 
 /// Sockets kept open at once. An answer beyond gets one of its own, which is closed after it.
 const MAX_OPEN: usize = 8192;
@@ -34,6 +34,7 @@ pub(super) struct Answers {
 #[derive(Debug)]
 struct Speaker {
     socket: Socket,
+    trains: Trains,
     from: SocketAddr,
     listed: Option<Arc<Answers>>,
 }
@@ -45,7 +46,7 @@ impl Answers {
 
     /// The way back to one client.
     pub(super) fn way_to(self: &Arc<Self>, client: SocketAddr) -> Way {
-        Way { answers: Arc::clone(self), to: client.into(), is_ipv4: client.is_ipv4(), kept: Mutex::default() }
+        Way { answers: Arc::clone(self), to: client, kept: Mutex::default() }
     }
 
     /// The socket that answers from `from`, with the word whether it may be kept.
@@ -56,9 +57,10 @@ impl Answers {
         }
         let socket = self.sockets.answering_from(from)?;
         if open.len() >= MAX_OPEN || is_scarce(socket.as_raw_fd()) {
-            return Ok((Arc::new(Speaker { socket, from, listed: None }), false));
+            return Ok((Arc::new(Speaker { socket, trains: Trains::default(), from, listed: None }), false));
         }
-        let speaker = Arc::new(Speaker { socket, from, listed: Some(Arc::clone(self)) });
+        let trains = Trains::default();
+        let speaker = Arc::new(Speaker { socket, trains, from, listed: Some(Arc::clone(self)) });
         open.insert(from, Arc::downgrade(&speaker));
         Ok((speaker, true))
     }
@@ -70,6 +72,17 @@ impl Answers {
         if last.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
             *last = Some(Instant::now());
             tracing::warn!(%from, lost, "cannot answer from this address: {why}");
+        }
+    }
+}
+
+impl Speaker {
+    fn say(&self, to: SocketAddr, payloads: &[IoSlice<'_>]) {
+        let mut rest = payloads;
+        while !rest.is_empty() {
+            // A full socket, an unreachable client: the first is lost, as on a network.
+            let sent = self.trains.send(&self.socket, to, rest).unwrap_or(1);
+            rest = rest.get(sent.max(1)..).unwrap_or_default();
         }
     }
 }
@@ -89,8 +102,7 @@ impl Drop for Speaker {
 #[derive(Debug)]
 pub(super) struct Way {
     answers: Arc<Answers>,
-    to: SockAddr,
-    is_ipv4: bool,
+    to: SocketAddr,
     kept: Mutex<Kept>,
 }
 
@@ -132,13 +144,16 @@ impl Way {
 
 impl ReturnPath for Way {
     fn send(&self, from: &Target, payload: &[u8]) -> io::Result<()> {
-        let Some(addr) = from.socket_addr().filter(|addr| addr.is_ipv4() == self.is_ipv4) else {
+        self.send_batch(from, &[IoSlice::new(payload)])
+    }
+
+    fn send_batch(&self, from: &Target, payloads: &[IoSlice<'_>]) -> io::Result<()> {
+        let Some(addr) = from.socket_addr().filter(|addr| addr.is_ipv4() == self.to.is_ipv4()) else {
             self.answers.lose(from, &"the client wrote to an address of another kind");
             return Ok(());
         };
         match self.speaker(addr) {
-            // A full socket, an unreachable client: lost, as on a network.
-            Ok(speaker) => drop(speaker.socket.send_to(payload, &self.to)),
+            Ok(speaker) => speaker.say(self.to, payloads),
             Err(error) => self.answers.lose(from, &error),
         }
         Ok(())

@@ -12,7 +12,7 @@ use nix::sys::socket::{
 };
 
 /// Datagrams per system call.
-const BATCH: usize = 32;
+pub(super) const BATCH: usize = 32;
 
 /// The largest datagram. Memory for it is the kernel's until one of that size comes.
 const MAX_DATAGRAM: usize = 65_535;

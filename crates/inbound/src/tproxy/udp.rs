@@ -64,11 +64,22 @@ impl<H: Handler> Feed<H> {
     async fn run(mut self, socket: UdpSocket) {
         let is_ipv4 = socket.local_addr().is_ok_and(|local| local.is_ipv4());
         loop {
-            let received = socket
-                .async_io(Interest::READABLE, || batch::receive(&socket, is_ipv4, |datagram| self.take(datagram)));
-            if let Err(error) = received.await {
-                tracing::debug!("receiving datagrams failed: {error}");
-                tokio::time::sleep(Duration::from_millis(10)).await;
+            let mut received = 0;
+            let outcome = socket.readable().await.and_then(|()| {
+                socket.try_io(Interest::READABLE, || {
+                    received = batch::receive(&socket, is_ipv4, |datagram| self.take(datagram))?;
+                    // Saves asking once more: the next datagram will tell.
+                    if received < batch::BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+                })
+            });
+            match outcome {
+                // There is more; but first whoever got these may take them.
+                Ok(()) => tokio::task::yield_now().await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    tracing::debug!("receiving datagrams failed: {error}");
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
             }
         }
     }
