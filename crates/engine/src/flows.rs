@@ -99,12 +99,10 @@ impl Flows {
         let client = key.1;
         let inbox = Arc::new(Inbox::new(door.clone(), first));
         let world = engine.world();
-        let flow = Flow::new(world, engine.table().clone(), self.questions.clone(), client, door, Arc::clone(&inbox));
         let leave = Leave { key, id: now, open: Arc::clone(&self.open) };
-        let task = Task::spawn("udp flow", async move {
-            let _leave = leave;
-            flow.run().await;
-        });
+        let (table, questions) = (engine.table().clone(), self.questions.clone());
+        let flow = Flow::new(world, table, questions, client, door, Arc::clone(&inbox), leave);
+        let task = Task::spawn("udp flow", flow);
         Place { id: now, last: now, listed: now, inbox, _task: task }
     }
 }
@@ -136,7 +134,7 @@ impl Open {
 }
 
 /// Takes a flow out of the table when its task ends, unless a newer flow has taken its place.
-struct Leave {
+pub(crate) struct Leave {
     key: Key,
     id: u64,
     open: Arc<Mutex<Open>>,

@@ -102,14 +102,17 @@ impl Inbox {
         Ok(())
     }
 
-    /// Takes everything that waits into `batch`, which is empty, and says if there is a new door.
+    /// Appends everything that waits to `batch`, and says if there is a new door.
     pub(super) fn poll_take(&self, cx: &Context<'_>, batch: &mut VecDeque<Datagram>) -> Poll<Option<Door>> {
         let mut state = self.0.lock();
         if state.waiting.is_empty() {
             state.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        std::mem::swap(&mut state.waiting, batch);
+        batch.append(&mut state.waiting);
+        if state.waiting.capacity() > KEPT {
+            state.waiting = VecDeque::new();
+        }
         let is_new = std::mem::take(&mut state.is_new_door);
         Poll::Ready(is_new.then(|| state.door.clone()))
     }
@@ -136,11 +139,4 @@ pub(super) fn enqueue<T>(waiting: &mut VecDeque<T>, item: T, most: usize) {
         waiting.pop_front();
     }
     waiting.push_back(item);
-}
-
-/// Gives the room of a burst back when it is over.
-pub(super) fn settle<T>(waiting: &mut VecDeque<T>) {
-    if waiting.is_empty() && waiting.capacity() > KEPT {
-        *waiting = VecDeque::new();
-    }
 }

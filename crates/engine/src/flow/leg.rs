@@ -2,29 +2,29 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use adit_dns::Held;
-use adit_net::{BoxFuture, Datagrams, Dial, DialError, Host, ReturnPath, Session, Tag, Target};
-use tokio::io::ReadBuf;
+use adit_net::{BATCH, BoxFuture, Datagrams, Dial, DialError, Host, ReturnPath, Session, Tag, Target};
 use tokio::time::timeout;
 
 use super::TURN;
-use super::inbox::{Datagram, INBOX, enqueue, settle};
+use super::inbox::{Datagram, INBOX, enqueue};
 use crate::route::Route;
 use crate::table::{Row, Table};
 
 /// An outbound that is not ready for datagrams after this is given up.
 const OPEN_BUDGET: Duration = Duration::from_secs(20);
 
-/// The largest UDP payload there is.
+/// Room for the largest UDP payload there is.
 const LARGEST: usize = 65_535;
 
 thread_local! {
-    /// Where datagrams are received into; a flow that waits holds no buffer.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; LARGEST].into_boxed_slice());
+    /// Where datagrams are received into; a flow that waits holds no buffer. Pages become real when they are written to.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; BATCH * LARGEST].into_boxed_slice());
 }
 
 /// Which traffic of a flow a leg carries.
@@ -125,18 +125,34 @@ impl Leg {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> usize {
         let State::Open(datagrams) = &mut self.state else { return 0 };
         let mut sent = 0;
-        while let Some(datagram) = self.waiting.front() {
-            match datagrams.send.poll_send(cx, &datagram.payload, &datagram.target) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(())) => self.row.counters().add_up(datagram.payload.len() as u64),
-                Poll::Ready(Err(error)) => {
-                    tracing::debug!(to = %datagram.target, %error, "a datagram was not sent");
-                }
+        while let Some(first) = self.waiting.front() {
+            let mut payloads = [IoSlice::new(&[]); BATCH];
+            let together = self.waiting.iter().take_while(|datagram| datagram.target == first.target);
+            let mut count = 0;
+            for (slot, datagram) in payloads.iter_mut().zip(together) {
+                *slot = IoSlice::new(&datagram.payload);
+                count += 1;
             }
-            sent += 1;
-            self.waiting.pop_front();
+            let payloads = payloads.get(..count).unwrap_or_default();
+            let gone = match datagrams.send.poll_send_batch(cx, payloads, &first.target) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(gone)) => {
+                    let bytes: usize = payloads.iter().take(gone).map(|payload| payload.len()).sum();
+                    self.row.counters().add_up(bytes as u64);
+                    gone.max(1)
+                }
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(to = %first.target, %error, "a datagram was not sent");
+                    1
+                }
+            };
+            sent += gone;
+            self.waiting.drain(..gone.min(count));
         }
-        settle(&mut self.waiting);
+        if self.waiting.is_empty() {
+            // A leg that waits holds no room.
+            self.waiting = VecDeque::new();
+        }
         sent
     }
 
@@ -146,23 +162,70 @@ impl Leg {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut received = 0;
             while received < TURN {
-                let mut buf = ReadBuf::new(scratch);
-                match datagrams.recv.poll_recv(cx, &mut buf) {
+                let mut answers = Answers::to(back);
+                let mut take = |from, payload| answers.add(self.purpose.source(from), payload);
+                match datagrams.recv.poll_recv_batch(cx, scratch, &mut take) {
                     Poll::Pending => break,
                     Poll::Ready(Err(error)) => {
                         tracing::debug!(outbound = %self.purpose.outbound, %error, "a UDP leg ended");
                         return Ok(None);
                     }
-                    Poll::Ready(Ok(from)) => {
-                        received += 1;
-                        self.row.counters().add_down(buf.filled().len() as u64);
-                        let from = self.purpose.source(from);
-                        back.send(&from, buf.filled()).map_err(|_| ClientGone)?;
+                    Poll::Ready(Ok(())) => {
+                        let (count, bytes) = answers.finish().map_err(|_| ClientGone)?;
+                        received += count;
+                        self.row.counters().add_down(bytes);
                     }
                 }
             }
             Ok(Some(received))
         })
+    }
+}
+
+/// Answers on their way back to the client: those of one sender go together.
+struct Answers<'r> {
+    back: &'r dyn ReturnPath,
+    from: Option<Target>,
+    payloads: [IoSlice<'r>; BATCH],
+    waiting: usize,
+    count: usize,
+    bytes: u64,
+    outcome: io::Result<()>,
+}
+
+impl<'r> Answers<'r> {
+    fn to(back: &'r dyn ReturnPath) -> Self {
+        let payloads = [IoSlice::new(&[]); BATCH];
+        Self { back, from: None, payloads, waiting: 0, count: 0, bytes: 0, outcome: Ok(()) }
+    }
+
+    fn add(&mut self, from: Target, payload: &'r [u8]) {
+        if self.waiting == BATCH || self.from.as_ref() != Some(&from) {
+            self.flush();
+            self.from = Some(from);
+        }
+        if let Some(slot) = self.payloads.get_mut(self.waiting) {
+            *slot = IoSlice::new(payload);
+            self.waiting += 1;
+        }
+        self.count += 1;
+        self.bytes += payload.len() as u64;
+    }
+
+    fn flush(&mut self) {
+        let payloads = self.payloads.get(..self.waiting).unwrap_or_default();
+        if let Some(from) = self.from.as_ref().filter(|_| !payloads.is_empty())
+            && self.outcome.is_ok()
+        {
+            self.outcome = self.back.send_batch(from, payloads);
+        }
+        self.waiting = 0;
+    }
+
+    /// How many there were, and how long they were together.
+    fn finish(mut self) -> io::Result<(usize, u64)> {
+        self.flush();
+        self.outcome.map(|()| (self.count, self.bytes))
     }
 }
 

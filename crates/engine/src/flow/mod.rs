@@ -9,8 +9,9 @@ mod inbox;
 mod leg;
 mod routing;
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -20,11 +21,11 @@ use adit_net::{ClientAddr, DialError, Network, Packet, Session, Target};
 use adit_outbound::Role;
 use tokio::time::{Instant, Sleep, sleep};
 
-use self::inbox::settle;
 pub(crate) use self::inbox::{Datagram, Door, Inbox};
 use self::leg::{ClientGone, Leg, Purpose, Translated, Turn};
 use self::routing::{Routing, Settled};
 use crate::dns::Questions;
+use crate::flows::Leave;
 use crate::log;
 use crate::route::Route;
 use crate::serve::no_dns;
@@ -49,7 +50,12 @@ const MAX_TRANSLATED: usize = 64;
 /// Datagrams moved per turn before other tasks get theirs.
 const TURN: usize = 64;
 
-/// See the module.
+thread_local! {
+    /// What one flow has taken out of its inbox. Empty between turns.
+    static BATCH: Cell<VecDeque<Datagram>> = const { Cell::new(VecDeque::new()) };
+}
+
+/// A task that runs until the flow is idle or its client is gone.
 pub(crate) struct Flow {
     world: Arc<World>,
     table: Table,
@@ -57,14 +63,15 @@ pub(crate) struct Flow {
     client: ClientAddr,
     inbox: Arc<Inbox>,
     door: Door,
-    /// What was taken out of the inbox. Empty between turns.
-    batch: VecDeque<Datagram>,
     verdicts: HashMap<Target, Verdict>,
     routing: Vec<Routing>,
     legs: Vec<Leg>,
     /// Counts datagrams and legs: both get the next number.
     count: u64,
     last_active: Instant,
+    timer: Pin<Box<Sleep>>,
+    /// The last to be dropped.
+    _leave: Leave,
 }
 
 /// What is known of what a client wrote to.
@@ -80,7 +87,7 @@ enum Verdict {
 }
 
 impl Flow {
-    /// The flow of `client`, whose datagrams come through `inbox`.
+    /// The flow of `client`, whose datagrams come through `inbox`, and who takes `leave` in the end.
     pub(crate) fn new(
         world: Arc<World>,
         table: Table,
@@ -88,6 +95,7 @@ impl Flow {
         client: ClientAddr,
         door: Door,
         inbox: Arc<Inbox>,
+        leave: Leave,
     ) -> Self {
         Self {
             world,
@@ -96,23 +104,18 @@ impl Flow {
             client,
             inbox,
             door,
-            batch: VecDeque::new(),
             verdicts: HashMap::new(),
             routing: Vec::new(),
             legs: Vec::new(),
             count: 0,
             last_active: Instant::now(),
+            timer: Box::pin(sleep(IDLE)),
+            _leave: leave,
         }
     }
 
-    /// Runs until the flow is idle or its client is gone.
-    pub(crate) async fn run(mut self) {
-        let mut timer = pin!(sleep(IDLE));
-        std::future::poll_fn(|cx| self.poll_turn(cx, timer.as_mut())).await;
-    }
-
     /// One turn of everything. `Ready` ends the flow.
-    fn poll_turn(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<()> {
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut moved = 0;
         loop {
             let before = moved;
@@ -131,32 +134,36 @@ impl Flow {
                 return Poll::Pending;
             }
         }
-        self.poll_idle(cx, timer)
+        self.poll_idle(cx)
     }
 
     /// One timer and a stamp, checked when it fires: not a timer set anew for each datagram.
-    fn poll_idle(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
-        while timer.as_mut().poll(cx).is_ready() {
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.timer.as_mut().poll(cx).is_ready() {
             let end = self.last_active + IDLE;
             if end <= Instant::now() {
                 return Poll::Ready(());
             }
-            timer.as_mut().reset(end);
+            self.timer.as_mut().reset(end);
         }
         Poll::Pending
     }
 
     /// Takes what has come from the client; returns how many datagrams that were.
     fn poll_inbox(&mut self, cx: &Context<'_>) -> usize {
-        let Poll::Ready(door) = self.inbox.poll_take(cx, &mut self.batch) else { return 0 };
-        if let Some(door) = door {
-            self.door = door;
-        }
-        let taken = self.batch.len();
-        while let Some(datagram) = self.batch.pop_front() {
-            self.take(datagram);
-        }
-        settle(&mut self.batch);
+        // A flow that waits holds no room for a burst.
+        let mut batch = BATCH.take();
+        let taken = if let Poll::Ready(door) = self.inbox.poll_take(cx, &mut batch) {
+            if let Some(door) = door {
+                self.door = door;
+            }
+            let taken = batch.len();
+            batch.drain(..).for_each(|datagram| self.take(datagram));
+            taken
+        } else {
+            0
+        };
+        BATCH.set(batch);
         taken
     }
 
@@ -213,6 +220,9 @@ impl Flow {
             self.routing.swap_remove(at);
             settled += 1;
             self.settle(verdict);
+        }
+        if self.routing.is_empty() {
+            self.routing = Vec::new();
         }
         settled
     }
@@ -276,6 +286,8 @@ impl Flow {
             }
         }
         self.count += 1;
+        // Most flows have one, and it is large.
+        self.legs.reserve_exact(1);
         self.legs.push(Leg::open(self.count, purpose, &self.table, session, route, held));
         self.count
     }
@@ -325,6 +337,14 @@ impl Flow {
                 *verdict = Verdict::Refused(until);
             }
         }
+    }
+}
+
+impl Future for Flow {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_turn(cx)
     }
 }
 
