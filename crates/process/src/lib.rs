@@ -31,8 +31,8 @@ use std::sync::Arc;
 use adit_net::{Network, unmapped};
 use parking_lot::Mutex;
 
-/// Sockets that are remembered; one more, and all are forgotten.
-const MAX_REMEMBERED: usize = 4096;
+/// Sockets that are remembered; more, and all others are forgotten.
+const MAX_REMEMBERED: usize = 16 * 1024;
 
 /// Who has a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct Program {
 #[derive(Debug, Default)]
 pub struct Processes {
     known: Mutex<Known>,
+    /// Held by who looks through open files. Whoever waits for it will mostly find what it wants among what is known then.
+    searching: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -90,23 +92,34 @@ impl Processes {
     }
 
     fn program(&self, socket: diag::Found) -> Option<Arc<Program>> {
-        let recent = {
-            let known = self.known.lock();
-            if let Some(program) = known.by_socket.get(&socket.inode) {
-                return Some(Arc::clone(program));
-            }
-            known.recent.clone()
-        };
-        // Not under the lock: others may ask for what is known meanwhile.
-        let program = Arc::new(search::program_with(socket, &recent)?);
-        let mut known = self.known.lock();
-        if known.by_socket.len() >= MAX_REMEMBERED {
-            known.by_socket.clear();
+        let known = || self.known.lock().by_socket.get(&socket.inode).map(Arc::clone);
+        if let Some(program) = known() {
+            return Some(program);
         }
-        known.by_socket.insert(socket.inode, Arc::clone(&program));
-        known.recent.retain(|pid| *pid != program.pid);
-        known.recent.insert(0, program.pid);
-        known.recent.truncate(8);
+        let _searching = self.searching.lock();
+        if let Some(program) = known() {
+            return Some(program);
+        }
+        let recent = self.known.lock().recent.clone();
+        // Not under that lock: others may ask for what is known meanwhile.
+        let (program, sockets) = search::program_with(socket, &recent)?;
+        let program = Arc::new(program);
+        self.known.lock().learn(&program, socket.inode, &sockets);
         Some(program)
+    }
+}
+
+impl Known {
+    /// Takes down that `program` has `asked` open, and `sockets`.
+    fn learn(&mut self, program: &Arc<Program>, asked: u32, sockets: &[u32]) {
+        if self.by_socket.len().saturating_add(sockets.len()) > MAX_REMEMBERED {
+            self.by_socket.clear();
+        }
+        for socket in sockets.iter().take(MAX_REMEMBERED).chain([&asked]) {
+            self.by_socket.insert(*socket, Arc::clone(program));
+        }
+        self.recent.retain(|pid| *pid != program.pid);
+        self.recent.insert(0, program.pid);
+        self.recent.truncate(8);
     }
 }

@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 use crate::Program;
 use crate::diag::Found;
 
-/// The program that has `socket` open. Looks first at `recent` processes, then at those of the socket's user, then at all:
-/// a socket may be made by one user and used by another.
-pub(crate) fn program_with(socket: Found, recent: &[u32]) -> Option<Program> {
-    let wanted = format!("socket:[{}]", socket.inode);
-    let has = |pid: &u32| has_open(*pid, wanted.as_bytes());
-    if let Some(pid) = recent.iter().copied().find(|pid| has(pid)) {
-        return program(pid);
-    }
-    let (own, others): (Vec<u32>, Vec<u32>) = processes().partition(|pid| is_of(*pid, socket.uid));
-    own.into_iter().chain(others).find(has).and_then(program)
+/// The program that has `socket` open, and all its sockets: who asks for one asks for others, and each look at the open
+/// files of a program takes as long as it has files. Looks first at `recent` processes, then at those of the socket's
+/// user, then at all: a socket may be made by one user and used by another.
+pub(crate) fn program_with(socket: Found, recent: &[u32]) -> Option<(Program, Vec<u32>)> {
+    let look = |pid: u32| Some(sockets(pid)).filter(|open| open.contains(&socket.inode)).map(|open| (pid, open));
+    let found = recent.iter().copied().find_map(look).or_else(|| {
+        let (own, others): (Vec<u32>, Vec<u32>) = processes().partition(|pid| is_of(*pid, socket.uid));
+        own.into_iter().chain(others).find_map(look)
+    });
+    let (pid, open) = found?;
+    Some((program(pid)?, open))
 }
 
 fn processes() -> impl Iterator<Item = u32> {
@@ -33,9 +34,15 @@ fn is_of(pid: u32, uid: u32) -> bool {
     fs::metadata(folder(pid)).is_ok_and(|folder| folder.uid() == uid)
 }
 
-fn has_open(pid: u32, wanted: &[u8]) -> bool {
+/// The numbers of the sockets that a process has open.
+fn sockets(pid: u32) -> Vec<u32> {
     let files = fs::read_dir(folder(pid).join("fd")).into_iter().flatten().flatten();
-    files.into_iter().any(|file| fs::read_link(file.path()).is_ok_and(|link| link.as_os_str().as_bytes() == wanted))
+    files.filter_map(|file| socket(fs::read_link(file.path()).ok()?.as_os_str().as_bytes())).collect()
+}
+
+/// proc(5): `socket:[12345]`
+fn socket(link: &[u8]) -> Option<u32> {
+    std::str::from_utf8(link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?).ok()?.parse().ok()
 }
 
 fn program(pid: u32) -> Option<Program> {

@@ -4,6 +4,7 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use adit_net::Network;
 use adit_process::Processes;
@@ -73,6 +74,31 @@ fn unconnected_and_dual_stack_sockets_are_found() {
     let client = TcpStream::connect(format!("[::ffff:127.0.0.1]:{port}")).unwrap();
     let owner = processes.owner(client.local_addr().unwrap(), client.peer_addr().unwrap(), Network::Tcp).unwrap();
     assert_eq!(owner.program.unwrap().pid, std::process::id());
+}
+
+/// A program with thousands of sockets is looked through once, not once for each: several ask at a time, as a host's flows do.
+#[test]
+fn thousands_of_sockets_of_one_program_are_found_with_one_look() {
+    const SOCKETS: usize = 4000;
+    adit_net::raise_descriptor_limit().unwrap();
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = server.local_addr().unwrap();
+    let sockets: Vec<UdpSocket> = (0..SOCKETS).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+    let processes = Processes::new();
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for some in sockets.chunks(SOCKETS / 4) {
+            let processes = &processes;
+            scope.spawn(move || {
+                for socket in some {
+                    let owner = processes.owner(socket.local_addr().unwrap(), to, Network::Udp).unwrap();
+                    assert_eq!(owner.program.unwrap().pid, std::process::id());
+                }
+            });
+        }
+    });
+    // Looking through all files for each takes far longer.
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
 #[test]
