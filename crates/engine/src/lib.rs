@@ -59,5 +59,5 @@ mod world;
 pub use explain::Explanation;
 pub use inner::ByRules;
 pub use serve::{Engine, Outcome};
-pub use table::{Connection, Decision, Row, Table};
+pub use table::{Connection, ConnectionId, Decision, Row, Table, Traffic};
 pub use world::{Pin, World};

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use adit_net::{DialError, Network, Session, Tag};
 
-use crate::table::Decision;
+use crate::table::{Connection, Decision};
 
 /// One line says which rule sent a session where.
 pub(crate) fn routed(session: &Session, decision: &Decision) {
@@ -30,6 +30,24 @@ pub(crate) fn not_reached(session: &Session, decision: Option<&Decision>, why: &
         }
         None => tracing::warn!("{} error: {why}{more}", Heading(session)),
     }
+}
+
+/// One line says what became of a session: who, where, by which rule and way, how much, how long, how it ended.
+pub(crate) fn ended(connection: &Connection, how: &str) {
+    // A session that no rule was found for has had its line.
+    let Some(decision) = connection.decision() else { return };
+    let session = &connection.session;
+    let (up, down) = (connection.counters.up(), connection.counters.down());
+    let seconds = session.since.elapsed().as_secs_f64();
+    tracing::info!(
+        up,
+        down,
+        seconds = format_args!("{seconds:.3}"),
+        "{} {} using {} ended: {how}",
+        Heading(session),
+        Matched(decision),
+        Chain(&decision.chain)
+    );
 }
 
 /// `[TCP] client --> target`.

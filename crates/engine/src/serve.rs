@@ -1,5 +1,6 @@
 //! One connection, from the client's wish to its end.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,23 @@ pub enum Outcome {
     NotReached(DialError),
 }
 
+/// In a few words, for the log.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Relayed(End::Broken(Broken { side: Side::Client, error })) => write!(f, "the client broke: {error}"),
+            Self::Relayed(End::Broken(Broken { side: Side::Upstream, error })) => {
+                write!(f, "the upstream broke: {error}")
+            }
+            Self::Relayed(End::Done(_)) => f.write_str("done"),
+            Self::Relayed(End::Idle) => f.write_str("idle"),
+            Self::Answered(_) => f.write_str("answered"),
+            Self::Killed => f.write_str("closed by hand"),
+            Self::NotReached(why) => write!(f, "not reached: {why}"),
+        }
+    }
+}
+
 /// What a session was routed to.
 enum Reached {
     Upstream(BoxStream),
@@ -75,13 +93,14 @@ impl Engine {
         let Accepted { mut session, mut stream, reply } = client;
         let mut reply = Some(reply);
         let identified = Box::pin(self.world().identify(&mut session, &mut stream, &mut reply)).await;
-        let row = self.table.enter(session);
+        let mut row = self.table.enter(session);
 
         let upstream = match Box::pin(self.reach(&row, identified)).await {
             Ok(Reached::Upstream(upstream)) => upstream,
             Ok(Reached::Dns(dns)) => return Box::pin(answer(dns, &row, stream, reply)).await,
             Err(why) => {
                 log::not_reached(row.session(), row.decision(), &why);
+                row.ended("not reached");
                 Box::pin(refuse(stream, reply, &why)).await;
                 return Outcome::NotReached(why);
             }
@@ -89,10 +108,12 @@ impl Engine {
         if let Some(error) = accept(&mut stream, reply).await.err() {
             return Outcome::Relayed(End::Broken(Broken { side: Side::Client, error }));
         }
-        tokio::select! {
+        let outcome = tokio::select! {
             end = relay(stream, upstream, row.counters(), Limits::default()) => Outcome::Relayed(end),
             () = row.killed() => Outcome::Killed,
-        }
+        };
+        row.ended(outcome.to_string());
+        outcome
     }
 
     /// Decides where the session goes, and dials.
@@ -111,7 +132,11 @@ impl Engine {
         }
         let dial = Dial { target: &route.target, known: route.known, client: Some(session.client) };
         match timeout(DIAL_BUDGET, route.way.dialer.connect(dial)).await {
-            Ok(outcome) => outcome.map(Reached::Upstream),
+            Ok(Ok(upstream)) => {
+                row.connected_to(upstream.socket().and_then(|socket| socket.peer_addr().ok()).map(|peer| peer.ip()));
+                Ok(Reached::Upstream(upstream))
+            }
+            Ok(Err(why)) => Err(why),
             Err(_) => Err(DialError::TimedOut(format!("reaching {}", route.target))),
         }
     }
@@ -120,6 +145,11 @@ impl Engine {
     #[must_use]
     pub fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// Gives new connections another world. Those that are open keep theirs.
+    pub fn replace(&self, world: World) {
+        self.world.store(Arc::new(world));
     }
 
     /// The world that new connections get.

@@ -1,12 +1,18 @@
 //! The connection table: what is open right now, with its counters, its decision and the means to end it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::SystemTime;
 
 use adit_net::{Counters, Session, SessionId, Tag};
 use adit_router::{Process, RuleInfo};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use crate::log;
 
 /// What was decided for a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +32,10 @@ pub struct Connection {
     pub session: Session,
     /// Bytes carried so far.
     pub counters: Counters,
+    /// When it began, by the clock on the wall.
+    pub began: SystemTime,
     decision: OnceLock<Decision>,
+    remote: OnceLock<IpAddr>,
     killed: Notify,
 }
 
@@ -37,16 +46,84 @@ impl Connection {
         self.decision.get()
     }
 
+    /// The outbound that carries it.
+    fn outbound(&self) -> Option<Tag> {
+        self.decision()?.chain.first().cloned()
+    }
+
+    /// Whom our own socket is connected to, where there is one: the proxy server, or the destination itself.
+    #[must_use]
+    pub fn remote(&self) -> Option<IpAddr> {
+        self.remote.get().copied()
+    }
+
+    /// Its name in the API.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        ConnectionId(self.session.id)
+    }
+
     /// Ends the connection soon. Idempotent.
     pub fn kill(&self) {
         self.killed.notify_one();
     }
 }
 
+/// A connection's name in the API: a UUID (RFC 9562, version 4 in form) that no other process gives to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionId(SessionId);
+
+/// What the UUIDs of this process have in common.
+fn process_part() -> u64 {
+    static PART: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
+    *PART
+}
+
+/// The bits of a UUID that say of which version and variant it is.
+const UUID_FORM: u128 = 0xf000 << 64 | 0xc000_0000_0000_0000;
+const UUID_V4: u128 = 0x4000 << 64 | 0x8000_0000_0000_0000;
+
+impl ConnectionId {
+    fn bits(id: u64) -> u128 {
+        (u128::from(process_part()) << 64 | u128::from(id)) & !UUID_FORM | UUID_V4
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hex = format!("{:032x}", Self::bits(self.0.as_u64()));
+        let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+        write!(f, "{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
+    }
+}
+
+/// Bytes carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// From clients.
+    pub up: u64,
+    /// To clients.
+    pub down: u64,
+}
+
+impl Traffic {
+    fn add(&mut self, counters: &Counters) {
+        self.up = self.up.saturating_add(counters.up());
+        self.down = self.down.saturating_add(counters.down());
+    }
+}
+
 /// Every open connection. Cheap to clone; clones are the same table.
 #[derive(Clone, Debug, Default)]
-pub struct Table {
-    open: Arc<Mutex<HashMap<SessionId, Arc<Connection>>>>,
+pub struct Table(Arc<Mutex<Open>>);
+
+#[derive(Debug, Default)]
+struct Open {
+    connections: HashMap<SessionId, Arc<Connection>>,
+    /// How many there have been, the open ones included.
+    total: u64,
+    /// What those that have ended carried, by the outbound that carried it; what no outbound carried is under none.
+    ended: HashMap<Option<Tag>, Traffic>,
 }
 
 impl Table {
@@ -62,38 +139,81 @@ impl Table {
         let connection = Arc::new(Connection {
             session,
             counters: Counters::default(),
+            began: SystemTime::now(),
             decision: OnceLock::new(),
+            remote: OnceLock::new(),
             killed: Notify::new(),
         });
-        self.open.lock().insert(connection.session.id, Arc::clone(&connection));
-        Row { connection, table: self.clone() }
+        let mut open = self.0.lock();
+        open.total = open.total.saturating_add(1);
+        open.connections.insert(connection.session.id, Arc::clone(&connection));
+        Row { connection, table: self.clone(), end: None }
     }
 
     /// What is open now, in no particular order.
     #[must_use]
     pub fn snapshot(&self) -> Vec<Arc<Connection>> {
-        self.open.lock().values().cloned().collect()
+        self.0.lock().connections.values().cloned().collect()
+    }
+
+    /// The open connection that the API calls `id`.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<Arc<Connection>> {
+        let bits = u128::from_str_radix(&id.replace('-', ""), 16).ok()?;
+        // The lower half is the session's number and the variant.
+        let number = u64::try_from(bits & u128::from(u64::MAX) & !UUID_FORM).ok()?;
+        let open = self.0.lock();
+        let found = open.connections.get(&SessionId::from_u64(number))?;
+        (ConnectionId::bits(number) == bits).then(|| Arc::clone(found))
     }
 
     /// How many are open now.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.open.lock().len()
+        self.0.lock().connections.len()
     }
 
     /// Whether nothing is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.open.lock().is_empty()
+        self.0.lock().connections.is_empty()
     }
 
-    fn leave(&self, id: SessionId) {
-        let mut open = self.open.lock();
-        open.remove(&id);
+    /// How many connections there have been since the process began, the open ones included.
+    #[must_use]
+    pub fn entered(&self) -> u64 {
+        self.0.lock().total
+    }
+
+    /// What has been carried since the process began. It never decreases.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.traffic_by_outbound().values().fold(Traffic::default(), |sum, part| Traffic {
+            up: sum.up.saturating_add(part.up),
+            down: sum.down.saturating_add(part.down),
+        })
+    }
+
+    /// The same by the outbound that carried it; what no outbound carried is under none.
+    #[must_use]
+    pub fn traffic_by_outbound(&self) -> HashMap<Option<Tag>, Traffic> {
+        let open = self.0.lock();
+        let mut traffic = open.ended.clone();
+        for connection in open.connections.values() {
+            traffic.entry(connection.outbound()).or_default().add(&connection.counters);
+        }
+        traffic
+    }
+
+    fn leave(&self, connection: &Connection) {
+        let mut open = self.0.lock();
+        let Open { connections, ended, .. } = &mut *open;
+        connections.remove(&connection.session.id);
+        ended.entry(connection.outbound()).or_default().add(&connection.counters);
         // A table that once held thousands would keep their room for ever.
-        if open.capacity() > 1024 && open.len() * 4 < open.capacity() {
-            let room = open.len() * 2;
-            open.shrink_to(room);
+        if connections.capacity() > 1024 && connections.len() * 4 < connections.capacity() {
+            let room = connections.len() * 2;
+            connections.shrink_to(room);
         }
     }
 }
@@ -103,6 +223,8 @@ impl Table {
 pub struct Row {
     connection: Arc<Connection>,
     table: Table,
+    /// How it ended, for the log.
+    end: Option<String>,
 }
 
 impl Row {
@@ -121,6 +243,18 @@ impl Row {
     /// Records the decision. Only the first one counts: a connection is routed once.
     pub fn decided(&self, decision: Decision) {
         let _ = self.connection.decision.set(decision);
+    }
+
+    /// Records whom our socket is connected to.
+    pub(crate) fn connected_to(&self, remote: Option<IpAddr>) {
+        if let Some(remote) = remote {
+            let _ = self.connection.remote.set(remote);
+        }
+    }
+
+    /// Says how the connection ended, for the line that its end writes.
+    pub(crate) fn ended(&mut self, how: impl Into<String>) {
+        self.end = Some(how.into());
     }
 
     /// Waits until somebody ends this connection. Cancel-safe.
@@ -142,7 +276,8 @@ impl Row {
 
 impl Drop for Row {
     fn drop(&mut self) {
-        self.table.leave(self.connection.session.id);
+        self.table.leave(&self.connection);
+        log::ended(&self.connection, self.end.as_deref().unwrap_or("closed"));
     }
 }
 
@@ -176,10 +311,44 @@ mod tests {
     }
 
     #[test]
+    fn what_was_carried_is_never_forgotten() {
+        let table = Table::new();
+        let one = table.enter(session());
+        one.decided(Decision { rule: None, chain: vec!["DIRECT".into(), "G".into()], process: None });
+        one.counters().add_up(3);
+        one.counters().add_down(4);
+        let two = table.enter(session());
+        two.counters().add_up(1);
+        let all = Traffic { up: 4, down: 4 };
+        assert_eq!(table.traffic(), all);
+        drop(one);
+        assert_eq!(table.traffic(), all);
+        assert_eq!(table.traffic_by_outbound()[&Some("DIRECT".into())], Traffic { up: 3, down: 4 });
+        drop(two);
+        assert_eq!((table.traffic(), table.entered()), (all, 2));
+    }
+
+    #[test]
+    fn a_connection_is_found_by_its_uuid() {
+        let table = Table::new();
+        let (one, two) = (table.enter(session()), table.enter(session()));
+        let (one_id, two_id) = (one.connection.id().to_string(), two.connection.id().to_string());
+        assert_ne!(one_id, two_id);
+        assert_eq!((one_id.len(), &one_id[14..15], &one_id[19..20]), (36, "4", "8"));
+        assert_eq!(table.find(&one_id).unwrap().session.id, one.session().id);
+        assert_eq!(table.find(&two_id).unwrap().session.id, two.session().id);
+        for other in ["", "x", &one_id[1..], "00000000-0000-4000-8000-000000000001"] {
+            assert!(table.find(other).is_none(), "{other}");
+        }
+        drop(one);
+        assert!(table.find(&one_id).is_none());
+    }
+
+    #[test]
     fn a_table_gives_its_room_back() {
         let table = Table::new();
         let rows: Vec<_> = (0..9000).map(|_| table.enter(session())).collect();
         drop(rows);
-        assert!(table.open.lock().capacity() < 2048);
+        assert!(table.0.lock().connections.capacity() < 2048);
     }
 }

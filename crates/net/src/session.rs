@@ -21,6 +21,12 @@ impl SessionId {
         Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
+    /// The session of this number, if there ever was one.
+    #[must_use]
+    pub fn from_u64(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The number itself.
     #[must_use]
     pub fn as_u64(self) -> u64 {
