@@ -116,6 +116,9 @@ fn datagrams_are_ruled_by_their_code_point() {
 
 const FLOWS: usize = 5000;
 
+/// The first makes adit find out whose each flow of the host is.
+const FLOW_RULES: &str = "  - PROCESS-NAME,nobody,REJECT\n  - MATCH,DIRECT\n";
+
 /// Sends one datagram on each socket, and returns as whom the mirror saw each.
 fn round(sockets: &[UdpSocket], to: impl Fn(usize) -> SocketAddr, name: &str) -> Vec<SocketAddr> {
     let mut visitors = Vec::new();
@@ -138,8 +141,7 @@ fn round(sockets: &[UdpSocket], to: impl Fn(usize) -> SocketAddr, name: &str) ->
 #[test]
 fn five_thousand_flows_keep_their_mapping() {
     adit_net::raise_descriptor_limit().unwrap();
-    let setup =
-        Setup { mode: Mode::Tproxy, kill_switch: false, listed: true, log: "warning", rules: "  - MATCH,DIRECT\n" };
+    let setup = Setup { mode: Mode::Tproxy, kill_switch: false, listed: true, log: "warning", rules: FLOW_RULES };
     let scene = Scene::start(setup);
     for place in PLACES {
         let to = |flow: usize| FAMILIES[flow % 2].of(scene.udp[0].addr(), scene.udp[0].addr_v6());
