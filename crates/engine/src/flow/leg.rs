@@ -1,6 +1,6 @@
 //! The way of a flow through one outbound.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
@@ -25,6 +25,11 @@ const LARGEST: usize = 65_535;
 thread_local! {
     /// Where datagrams are received into; a flow that waits holds no buffer. Pages become real when they are written to.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; BATCH * LARGEST].into_boxed_slice());
+}
+
+thread_local! {
+    /// Room for a leg's datagrams, which a leg that waits does not hold: filled and emptied within a turn, mostly.
+    static SPARE: Cell<VecDeque<Datagram>> = const { Cell::new(VecDeque::new()) };
 }
 
 /// Which traffic of a flow a leg carries.
@@ -100,6 +105,9 @@ impl Leg {
 
     /// Takes one datagram; [`Leg::poll`] sends it. When the socket is full the oldest go, as in a network.
     pub(super) fn send(&mut self, datagram: Datagram) {
+        if self.waiting.capacity() == 0 {
+            self.waiting = SPARE.take();
+        }
         enqueue(&mut self.waiting, datagram, INBOX);
     }
 
@@ -149,9 +157,8 @@ impl Leg {
             sent += gone;
             self.waiting.drain(..gone.min(count));
         }
-        if self.waiting.is_empty() {
-            // A leg that waits holds no room.
-            self.waiting = VecDeque::new();
+        if sent > 0 && self.waiting.is_empty() {
+            SPARE.set(std::mem::take(&mut self.waiting));
         }
         sent
     }
