@@ -11,6 +11,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::unmapped;
 
+/// What the kernel should hold for a socket that receives the datagrams of all clients, while we are busy, in bytes. Its
+/// own default is a burst of some ninety.
+const KERNEL_BUFFER: usize = 4 * 1024 * 1024;
+
 /// What sockets of a transparent listener carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Transparent {
@@ -98,6 +102,10 @@ impl Transparent {
 
     fn udp_receiver(self, at: SocketAddr) -> io::Result<Socket> {
         let socket = self.bound(at, Type::DGRAM, true, true)?;
+        // Less is no reason to fail.
+        if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, KERNEL_BUFFER).is_err() {
+            let _ = socket.set_recv_buffer_size(KERNEL_BUFFER);
+        }
         if at.is_ipv4() {
             socket.set_recv_tos_v4(true)?;
             nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::Ipv4OrigDstAddr, &true)?;
