@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
-use std::time::Duration;
 
 use adit_testkit::data;
 use adit_testkit::origin::quic_echo;
@@ -114,6 +113,7 @@ fn datagrams_are_ruled_by_their_code_point() {
     });
 }
 
+/// Of each place.
 const FLOWS: usize = 5000;
 
 /// The first makes adit find out whose each flow of the host is.
@@ -137,21 +137,20 @@ fn round(sockets: &[UdpSocket], to: impl Fn(usize) -> SocketAddr, name: &str) ->
     visitors
 }
 
-/// Each socket is a flow with a mapping of its own, and keeps it while others come and pause.
+/// Each socket is a flow with a mapping of its own, and keeps it while others come and it pauses.
 #[test]
 fn five_thousand_flows_keep_their_mapping() {
     adit_net::raise_descriptor_limit().unwrap();
     let setup = Setup { mode: Mode::Tproxy, kill_switch: false, listed: true, log: "warning", rules: FLOW_RULES };
     let scene = Scene::start(setup);
-    for place in PLACES {
-        let to = |flow: usize| FAMILIES[flow % 2].of(scene.udp[0].addr(), scene.udp[0].addr_v6());
-        let sockets: Vec<UdpSocket> =
-            scene.at(place).run(|| (0..FLOWS).map(|flow| socket(FAMILIES[flow % 2])).collect());
-        let first = round(&sockets, to, "first");
-        assert_eq!(first.iter().collect::<HashSet<_>>().len(), FLOWS, "{place:?}: mappings were shared");
-        assert!(first.iter().all(|visitor| Visitor::named(visitor.ip()) == Visitor::Wan));
-        std::thread::sleep(Duration::from_secs(1));
-        assert!(round(&sockets, to, "second") == first, "{place:?}: mappings changed");
-    }
+    let to = |flow: usize| FAMILIES[flow % 2].of(scene.udp[0].addr(), scene.udp[0].addr_v6());
+    let open = || -> Vec<UdpSocket> { (0..FLOWS).map(|flow| socket(FAMILIES[flow % 2])).collect() };
+    let places = PLACES.map(|place| scene.at(place).run(open));
+    // While one place's flows have their turn, the other's pause.
+    let first = places.each_ref().map(|sockets| round(sockets, to, "first"));
+    assert_eq!(first.iter().flatten().collect::<HashSet<_>>().len(), PLACES.len() * FLOWS, "mappings were shared");
+    assert!(first.iter().flatten().all(|visitor| Visitor::named(visitor.ip()) == Visitor::Wan));
+    let second = places.each_ref().map(|sockets| round(sockets, to, "second"));
+    assert!(second == first, "mappings changed");
     scene.assert_only_configured_servers();
 }
