@@ -285,6 +285,40 @@ fn f_e12_fake_addresses_survive_kill_9() {
     drop(adit);
 }
 
+/// A process that ends in peace has written everything: the next one goes on where it was.
+#[test]
+fn f_e12_fake_addresses_go_on_after_a_restart() {
+    let home = Scratch::new("home");
+    let (config, port, dns) = config(
+        "enhanced-mode: fake-ip\nnameserver: ['rcode://refused']",
+        "profile:\n  store-fake-ip: true\nrules:\n  - MATCH,REJECT\n",
+    );
+    home.write("config.yaml", config);
+    let mut adit = start_in(&home, &[port, dns]);
+    assert_eq!(short(dns, "one.test A"), "198.18.0.4");
+    adit.signal("TERM");
+    let end = Instant::now() + Duration::from_secs(10);
+    while adit.is_running() && Instant::now() < end {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let adit = start_in(&home, &[port, dns]);
+    assert_eq!([short(dns, "two.test A"), short(dns, "one.test A")], ["198.18.0.5", "198.18.0.4"], "{}", adit.log());
+}
+
+/// A nameserver that is ourselves: no question goes in a circle.
+#[test]
+fn our_own_server_is_no_nameserver() {
+    let (port, dns) = (free_port(), free_port());
+    let config = format!(
+        "mixed-port: {port}\ndns:\n  enable: true\n  listen: 127.0.0.1:{dns}\n  nameserver: ['127.0.0.1:{dns}']\n\
+         rules:\n  - MATCH,REJECT\n"
+    );
+    let adit = peers::adit(&config, &[port, dns]);
+    let started = Instant::now();
+    assert_eq!(outcome(dns, "far.test A").0, "SERVFAIL", "{}", adit.log());
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
 /// Starts adit with the configuration in `home`.
 fn start_in(home: &Scratch, ports: &[u16]) -> Process {
     let mut adit = Command::new(Subject::Adit.binary());

@@ -85,16 +85,34 @@ fn f_b13_every_packet_that_leaves_carries_the_mark() {
     drop(far_proxy);
 }
 
-/// Without the right to set marks no connection would ever be made: the start says so.
+/// Without the right to set marks no connection would ever be made, and without it nothing can be intercepted: the start
+/// says so, and what to do.
 #[test]
-fn f_b13_a_mark_that_may_not_be_set_ends_the_start() {
-    let scratch = Scratch::new("mark");
-    let file = scratch.write("config.yaml", "mixed-port: 7890\nrouting-mark: 45\n");
-    let mut command = Command::new("timeout");
-    command.args(["10", "setpriv", "--bounding-set", "-net_admin,-net_raw", "--inh-caps", "-net_admin,-net_raw", "--"]);
-    command.arg(Subject::Adit.binary()).arg("run").arg("-f").arg(file);
-    let ran = Namespace::new().run(|| programs::run(&mut command));
-    assert!(ran.code == 1 && ran.err.contains("`routing-mark` needs CAP_NET_ADMIN"), "{ran:?}");
+fn f_b13_a_missing_right_ends_the_start() {
+    for (key, says) in [
+        ("routing-mark: 45", "`routing-mark` needs CAP_NET_ADMIN"),
+        ("tproxy-port: 7893", "transparent proxying needs CAP_NET_ADMIN"),
+    ] {
+        let scratch = Scratch::new("rights");
+        let file = scratch.write("config.yaml", format!("mixed-port: 7890\n{key}\n"));
+        // Either right is enough for a mark.
+        let without = "-net_admin,-net_raw";
+        let mut command = Command::new("timeout");
+        command.args(["10", "setpriv", "--bounding-set", without, "--inh-caps", without, "--"]);
+        command.arg(Subject::Adit.binary()).arg("run").arg("-f").arg(file);
+        let ran = Namespace::new().run(|| programs::run(&mut command));
+        assert!(ran.code == 1 && ran.err.contains(says), "{key}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_transparent_listener_without_a_mark_is_told_of() {
+    for (mark, is_told) in [("", true), ("routing-mark: 45\n", false)] {
+        let namespace = Namespace::new();
+        let log = namespace.run(|| peers::adit(&format!("redir-port: 7892\n{mark}"), &[7892]).log());
+        assert!(log.contains("Redirect proxy listening at: "), "{log}");
+        assert_eq!(log.contains("no `routing-mark` is set"), is_told, "{log}");
+    }
 }
 
 /// Another adit, on the far side, as a SOCKS and HTTP server.
