@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use adit_net::{Session, Target};
 use adit_outbound::Way;
-use adit_router::{Address, Mode, Query, RuleInfo, Step, TraceResult, TracedRule};
+use adit_router::{Address, Mode, Opener, Query, RuleInfo, Step, TraceResult, TracedRule};
 
 use crate::route::usable;
 use crate::world::World;
@@ -79,6 +79,12 @@ impl Explanation {
                     self.steps.pop();
                     cursor = at;
                 }
+                Step::NeedProcess(at) => {
+                    // Nobody has opened anything.
+                    query.process = Opener::Unknown;
+                    self.steps.pop();
+                    cursor = at;
+                }
                 Step::Use(verdict) => {
                     if let Some(way) = usable(world.book.find(&verdict.outbound), &verdict.outbound, session) {
                         self.way = Ok(way);
@@ -108,7 +114,7 @@ impl Explanation {
                 TraceResult::Decided if said.passed_over => "~",
                 TraceResult::Decided | TraceResult::Entered => "*",
                 TraceResult::Passed => "~",
-                TraceResult::NotMatched | TraceResult::NeedsAddress => "-",
+                TraceResult::NotMatched | TraceResult::NeedsAddress | TraceResult::NeedsProcess => "-",
             };
             let place = place(&said.rule.rule).map(|place| format!("{place}: ")).unwrap_or_default();
             let _ = write!(out, "  {mark} {place}{}", said.rule);

@@ -1,5 +1,6 @@
 //! From a session to a way out: one step, no I/O except the one look-up a rule may ask for.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -47,14 +48,18 @@ impl World {
         }
 
         let renamed = renamed(session, &target);
-        let process = self.process(session).await;
+        let process = OnceCell::new();
         let mut query = Query::new(renamed.as_ref().unwrap_or(session)).with_address(address);
-        query.process = process.as_ref();
         let mut cursor = self.rules.start(pin.and_then(|pin| pin.rules.as_ref()));
         loop {
             match self.rules.resume(cursor, &query) {
                 Step::NeedAddress(at) => {
                     query.address = self.look_up(&target).await;
+                    cursor = at;
+                }
+                Step::NeedProcess(at) => {
+                    let found = self.process(session).await;
+                    query.process = process.get_or_init(|| found).as_ref().into();
                     cursor = at;
                 }
                 Step::Use(verdict) => {
@@ -64,7 +69,11 @@ impl World {
                         continue;
                     };
                     let known = query.address.known();
-                    let decision = Decision { rule: verdict.rule, chain: way.chain.clone(), process };
+                    let decision = Decision {
+                        rule: verdict.rule,
+                        chain: way.chain.clone(),
+                        process: process.into_inner().flatten(),
+                    };
                     return Ok(Route { way, target, known, decision });
                 }
             }

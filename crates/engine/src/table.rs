@@ -164,7 +164,7 @@ impl Table {
         let number = u64::try_from(bits & u128::from(u64::MAX) & !UUID_FORM).ok()?;
         let open = self.0.lock();
         let found = open.connections.get(&SessionId::from_u64(number))?;
-        (ConnectionId::bits(number) == bits).then(|| Arc::clone(found))
+        found.id().to_string().eq_ignore_ascii_case(id).then(|| Arc::clone(found))
     }
 
     /// How many are open now.

@@ -74,7 +74,7 @@ pub use ip_set::{IpSet, IpSetBuilder, parse_prefix};
 pub use membership::{BadMembership, Membership, MembershipCompiler};
 pub use mode::Mode;
 pub use provider::{Behavior, Format, ProviderError, ProviderHandle, ProviderWarning, RuleSet};
-pub use query::{Address, Process, Query};
+pub use query::{Address, Opener, Process, Query};
 pub use ranges::{BadRanges, IntRanges};
 pub use rule::{Reason, RuleError, RuleErrorKind, RuleKind, RuleWarning, RuleWarningKind};
 pub use rules::{Cursor, RuleInfo, Rules, Sources, Step, Verdict};

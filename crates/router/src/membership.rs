@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::domain::lower;
 use crate::geo::Geo;
 use crate::provider::ProviderHandle;
-use crate::query::{Destination, Facts};
+use crate::query::{Destination, Facts, Opener};
 use crate::rule::{Compiler, Condition, Outcome, Piece, Place, RuleErrorKind, RuleLine, RuleWarningKind};
 
 /// A set of names or of addresses, written as a rule without its target: `GEOSITE,cn`, `RULE-SET,ads`,
@@ -68,7 +68,7 @@ impl Membership {
             protocol: Protocol::Inner,
             inbound: "",
             user: None,
-            process: None,
+            process: Opener::Unknown,
             dscp: 0,
         };
         self.0.test(&facts) == Outcome::Match

@@ -44,6 +44,25 @@ impl Process {
     }
 }
 
+/// What is known of the program that opened the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Opener<'a> {
+    /// Nobody has looked yet; a process rule will answer [`Step::NeedProcess`](crate::Step::NeedProcess).
+    #[default]
+    NotAsked,
+    /// It was looked up.
+    Known(&'a Process),
+    /// It was looked for in vain, or is not looked for: process rules do not match, and nobody asks again.
+    Unknown,
+}
+
+impl<'a> From<Option<&'a Process>> for Opener<'a> {
+    /// The outcome of looking.
+    fn from(found: Option<&'a Process>) -> Self {
+        found.map_or(Self::Unknown, Self::Known)
+    }
+}
+
 /// A question to the rules.
 #[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
@@ -51,15 +70,15 @@ pub struct Query<'a> {
     pub session: &'a Session,
     /// The destination's address as far as it is known. Not looked at when the target is an address itself.
     pub address: Address,
-    /// The process behind the connection, if the engine looked it up. Process rules do not match without it.
-    pub process: Option<&'a Process>,
+    /// The process behind the connection.
+    pub process: Opener<'a>,
 }
 
 impl<'a> Query<'a> {
-    /// A first question: no address asked for, no process known.
+    /// A first question: neither address nor process was asked for.
     #[must_use]
     pub fn new(session: &'a Session) -> Self {
-        Self { session, address: Address::NotAsked, process: None }
+        Self { session, address: Address::NotAsked, process: Opener::NotAsked }
     }
 
     /// The same question with an answer about the address.
@@ -138,7 +157,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) protocol: Protocol,
     pub(crate) inbound: &'a str,
     pub(crate) user: Option<&'a str>,
-    pub(crate) process: Option<&'a Process>,
+    pub(crate) process: Opener<'a>,
     pub(crate) dscp: u8,
 }
 

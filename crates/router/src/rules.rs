@@ -93,6 +93,9 @@ pub enum Step {
     /// A rule needs the address of the target's name. Look it up, once, and [`Rules::resume`] with
     /// [`Address::Known`](crate::Address::Known) or [`Address::Unresolvable`](crate::Address::Unresolvable).
     NeedAddress(Cursor),
+    /// A rule looks at the process behind the connection. Find it, once, and [`Rules::resume`] with
+    /// [`Opener::Known`](crate::Opener::Known) or [`Opener::Unknown`](crate::Opener::Unknown).
+    NeedProcess(Cursor),
 }
 
 /// Where a connection goes, and because of which rule.
@@ -169,7 +172,7 @@ impl Rules {
 
     /// Goes on at `from`: at the rule that asked, behind a verdict that was not wanted, or at another list's start.
     ///
-    /// Asks for an address again only if `query` still says that nobody has asked.
+    /// Asks for address and process again only if `query` still says that nobody has asked.
     #[must_use]
     pub fn resume(&self, from: Cursor, query: &Query<'_>) -> Step {
         let facts = query.facts();
@@ -183,6 +186,7 @@ impl Rules {
                     None => return Step::Use(Verdict::without_rule(at)),
                 },
                 Some((rule, Outcome::NeedAddress)) => return Step::NeedAddress(at.at_rule(rule)),
+                Some((rule, Outcome::NeedProcess)) => return Step::NeedProcess(at.at_rule(rule)),
                 Some((rule, _)) => match self.apply(at.at_rule(rule)) {
                     Ok(verdict) => return Step::Use(verdict),
                     Err(next) => at = next,

@@ -43,6 +43,8 @@ pub enum TraceResult {
     NotMatched,
     /// It cannot tell without the target's address.
     NeedsAddress,
+    /// It cannot tell without the process behind the connection.
+    NeedsProcess,
 }
 
 /// Such as `  DomainSuffix(google.com): api.example.org does not end in .google.com`.
@@ -55,7 +57,8 @@ impl fmt::Display for TracedRule {
 
 impl Rules {
     /// Decides as [`Rules::resume`] does, and tells why. It looks at every rule one by one, so it is for people, not for
-    /// connections. After [`Step::NeedAddress`] call it again with the cursor and the address, and join the traces.
+    /// connections. After [`Step::NeedAddress`] or [`Step::NeedProcess`] call it again with the cursor and what it needs, and
+    /// join the traces.
     #[must_use]
     pub fn explain(&self, from: Cursor, query: &Query<'_>) -> Trace {
         let facts = query.facts();
@@ -75,6 +78,7 @@ impl Rules {
             let result = match (outcome, &rule.action) {
                 (Outcome::Miss, _) => TraceResult::NotMatched,
                 (Outcome::NeedAddress, _) => TraceResult::NeedsAddress,
+                (Outcome::NeedProcess, _) => TraceResult::NeedsProcess,
                 (Outcome::Match, Action::Use(_)) => TraceResult::Decided,
                 (Outcome::Match, Action::Enter(_)) => TraceResult::Entered,
                 (Outcome::Match, Action::Pass | Action::PassRule) => TraceResult::Passed,
@@ -83,6 +87,7 @@ impl Rules {
             match outcome {
                 Outcome::Miss => at = at.behind(),
                 Outcome::NeedAddress => break Step::NeedAddress(at),
+                Outcome::NeedProcess => break Step::NeedProcess(at),
                 Outcome::Match => match self.apply(at) {
                     Ok(verdict) => break Step::Use(verdict),
                     Err(next) => at = next,

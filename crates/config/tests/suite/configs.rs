@@ -30,7 +30,7 @@ fn route(plan: &Plan, target: &str) -> (String, Option<usize>) {
             let line = verdict.rule.and_then(|rule| plan.rule_lines.line(&rule));
             (verdict.outbound.to_string(), line)
         }
-        Step::NeedAddress(_) => panic!("asked twice"),
+        step => panic!("asked twice: {step:?}"),
     }
 }
 

@@ -37,8 +37,8 @@ impl Classical {
         for condition in &self.others {
             match condition.test(facts) {
                 Outcome::Match => return Outcome::Match,
-                Outcome::NeedAddress => outcome = Outcome::NeedAddress,
                 Outcome::Miss => {}
+                need => outcome = need,
             }
         }
         outcome

@@ -14,7 +14,7 @@ use crate::domain::DomainMatcher;
 use crate::geo::{AsnDatabase, Country, Mmdb};
 use crate::ip_set::is_lan;
 use crate::provider::ProviderHandle;
-use crate::query::{Destination, Facts, Process};
+use crate::query::{Destination, Facts, Opener, Process};
 
 /// A rule without its target.
 #[derive(Clone, Debug)]
@@ -108,6 +108,8 @@ pub(crate) enum Outcome {
     Miss,
     /// It cannot tell before the destination's address has been looked up.
     NeedAddress,
+    /// It cannot tell before the process has been looked up.
+    NeedProcess,
 }
 
 impl From<bool> for Outcome {
@@ -142,7 +144,11 @@ impl Condition {
             Test::InType(protocols) => protocols.contains(&facts.protocol),
             Test::InName(names) => names.iter().any(|name| **name == *facts.inbound),
             Test::InUser(names) => facts.user.is_some_and(|user| names.iter().any(|name| **name == *user)),
-            Test::Process(test) => facts.process.is_some_and(|process| test.matches(process, &self.payload)),
+            Test::Process(test) => match facts.process {
+                Opener::NotAsked => return Outcome::NeedProcess,
+                Opener::Known(process) => test.matches(process, &self.payload),
+                Opener::Unknown => false,
+            },
             Test::Set { set, src, ask } => return set.test(&set_facts(facts, *src, *ask)),
             Test::All(parts) => return until(parts, facts, Outcome::Match),
             Test::Any(parts) => return until(parts, facts, Outcome::Miss),
@@ -150,7 +156,7 @@ impl Condition {
                 return match part.test(facts) {
                     Outcome::Match => Outcome::Miss,
                     Outcome::Miss => Outcome::Match,
-                    Outcome::NeedAddress => Outcome::NeedAddress,
+                    need => need,
                 };
             }
         };

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::condition::{Condition, CountryTest, End, IpTest, Outcome, ProcessTest, Test, Wanted, set_facts};
 use super::shown;
-use crate::query::{Destination, Facts};
+use crate::query::{Destination, Facts, Opener};
 
 /// A short sentence, and those of the parts it rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,7 @@ impl Condition {
                     Outcome::Match => "its part does not match".to_owned(),
                     Outcome::Miss => "its part matches".to_owned(),
                     Outcome::NeedAddress => "its part needs an address".to_owned(),
+                    Outcome::NeedProcess => "its part needs the process".to_owned(),
                 }
             }
             Test::Set { set, src, ask } => set.reason(&set_facts(facts, *src, *ask), outcome),
@@ -101,8 +102,9 @@ impl Condition {
                 None => "the client gave no user name".into(),
             },
             Test::Process(test) => match facts.process {
-                None => "the process is not known".into(),
-                Some(process) => {
+                Opener::NotAsked => "needs the process".into(),
+                Opener::Unknown => "the process is not known".into(),
+                Opener::Known(process) => {
                     let has = match test {
                         ProcessTest::Uid(_) => format!("user id {}", process.uid),
                         ProcessTest::Name | ProcessTest::NameWildcard(_) | ProcessTest::NameRegex(_) => {
@@ -129,6 +131,7 @@ fn logic_text(outcome: Outcome, all: bool) -> String {
         (Outcome::Miss, true) => "a part of it does not match",
         (Outcome::Miss, false) => "none of its parts matches",
         (Outcome::NeedAddress, _) => "a part of it needs an address",
+        (Outcome::NeedProcess, _) => "a part of it needs the process",
     }
     .to_owned()
 }
@@ -178,5 +181,6 @@ pub(crate) fn set_sentence(facts: &Facts<'_>, outcome: Outcome, what: &str) -> S
         Outcome::Match => format!("{name} is in the {what}"),
         Outcome::Miss => format!("{name} is not in the {what}"),
         Outcome::NeedAddress => format!("the {what} needs the address of {name}"),
+        Outcome::NeedProcess => format!("the {what} needs the process behind {name}"),
     }
 }

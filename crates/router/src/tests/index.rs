@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::Opener;
 
 fn rule() -> impl Strategy<Value = String> {
     let payload = prop_oneof![
@@ -54,6 +55,10 @@ proptest! {
                 Step::NeedAddress(cursor) => {
                     asked += 1;
                     query.address = address;
+                    cursor
+                }
+                Step::NeedProcess(cursor) => {
+                    query.process = Opener::Unknown;
                     cursor
                 }
                 Step::Use(verdict) if verdict.rule.is_some() => verdict.next_in_list(),

@@ -111,7 +111,7 @@ fn session(target: &str) -> Session {
 fn verdict(step: Step) -> Verdict {
     match step {
         Step::Use(verdict) => verdict,
-        Step::NeedAddress(_) => panic!("nobody should ask for an address here"),
+        step => panic!("nobody should ask for anything here: {step:?}"),
     }
 }
 

@@ -16,6 +16,7 @@ fn run(rules: &Rules, target: &str, answer: Address) -> (String, usize) {
                 query.address = answer;
                 step = rules.resume(cursor, &query);
             }
+            Step::NeedProcess(_) => panic!("no rule here looks at processes"),
         }
     }
 }

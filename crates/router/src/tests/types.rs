@@ -3,7 +3,7 @@
 use adit_net::{DnsMode, Domain, Network, Protocol};
 
 use super::*;
-use crate::Process;
+use crate::{Opener, Process};
 
 #[test]
 fn domain_rows() {
@@ -217,12 +217,14 @@ fn process_rows() {
         let rules = single(rule).compile();
         assert!(rules.needs_process());
         let mut query = Query::new(&session);
+        assert!(matches!(rules.decide(&query), Step::NeedProcess(_)), "{rule} asks");
+        query.process = Opener::Unknown;
         assert!(verdict(rules.decide(&query)).rule.is_none(), "{rule} without a process");
-        query.process = Some(&curl);
+        query.process = Opener::Known(&curl);
         assert_eq!(verdict(rules.decide(&query)).rule.is_some(), matches, "{rule}");
     }
     let mut query = Query::new(&session);
-    query.process = Some(&root);
+    query.process = Opener::Known(&root);
     assert!(verdict(single("UID,0-10,A").compile().decide(&query)).rule.is_none(), "0 means unknown");
     let mut blind = single("PROCESS-NAME,curl,A");
     blind.processes = false;
@@ -259,4 +261,25 @@ fn names_and_payloads_are_echoed() {
         assert_eq!(info.to_string(), echo);
         assert_eq!(&*info.target, if rule.starts_with("SUB") { "list" } else { "A" });
     }
+}
+
+#[test]
+fn the_process_is_asked_for_only_by_the_rule_that_looks_at_it() {
+    let curl = Process { path: "/usr/bin/curl".into(), uid: 1000 };
+    let rules = Setup::new(&[
+        "DOMAIN,early.test,A",
+        "AND,((NETWORK,UDP),(PROCESS-NAME,curl)),B",
+        "NOT,((PROCESS-NAME,curl)),C",
+        "MATCH,D",
+    ])
+    .compile();
+    let early = session("early.test:443");
+    assert_eq!(&*verdict(rules.decide(&Query::new(&early))).outbound, "A");
+    let late = session("late.test:443");
+    let mut query = Query::new(&late);
+    let Step::NeedProcess(cursor) = rules.decide(&query) else { panic!("the third rule asks") };
+    query.process = Opener::Known(&curl);
+    assert_eq!(&*verdict(rules.resume(cursor, &query)).outbound, "D");
+    query.process = Opener::Unknown;
+    assert_eq!(&*verdict(rules.resume(cursor, &query)).outbound, "C");
 }
