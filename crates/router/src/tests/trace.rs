@@ -3,6 +3,7 @@
 use adit_net::Domain;
 
 use super::*;
+use crate::Opener;
 use crate::{TraceResult, TracedRule};
 
 fn sentences(rules: &[TracedRule]) -> Vec<String> {
@@ -41,12 +42,19 @@ fn every_rule_before_the_match_says_why_not() {
             "RuleSet(s): api.anthropic.com is not in the rule set",
             "RuleSet(unloaded): the rule set has not been loaded",
             "AND(((Network,tcp) && (DstPort,80))): a part of it does not match: the network tcp is tcp; port 443 is not in 80",
-            "ProcessName(curl): the process is not known",
-            "IPCIDR(10.0.0.0/8): needs the address of api.anthropic.com",
+            "ProcessName(curl): needs the process",
         ]
     );
-    assert_eq!(first.rules.last().unwrap().result, TraceResult::NeedsAddress);
-    let Step::NeedAddress(cursor) = first.step else { panic!("an address is needed") };
+    assert_eq!(first.rules.last().unwrap().result, TraceResult::NeedsProcess);
+    let Step::NeedProcess(cursor) = first.step else { panic!("the process is needed") };
+    query.process = Opener::Unknown;
+    let more = rules.explain(cursor, &query);
+    assert_eq!(
+        sentences(&more.rules),
+        ["ProcessName(curl): the process is not known", "IPCIDR(10.0.0.0/8): needs the address of api.anthropic.com",]
+    );
+    assert_eq!(more.rules.last().unwrap().result, TraceResult::NeedsAddress);
+    let Step::NeedAddress(cursor) = more.step else { panic!("an address is needed") };
     query.address = Address::Known([160, 79, 104, 10].into());
     let second = rules.explain(cursor, &query);
     assert_eq!(

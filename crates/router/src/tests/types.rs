@@ -270,7 +270,7 @@ fn the_process_is_asked_for_only_by_the_rule_that_looks_at_it() {
         "DOMAIN,early.test,A",
         "AND,((NETWORK,UDP),(PROCESS-NAME,curl)),B",
         "NOT,((PROCESS-NAME,curl)),C",
-        "MATCH,D",
+        "MATCH,DIRECT",
     ])
     .compile();
     let early = session("early.test:443");
@@ -279,7 +279,7 @@ fn the_process_is_asked_for_only_by_the_rule_that_looks_at_it() {
     let mut query = Query::new(&late);
     let Step::NeedProcess(cursor) = rules.decide(&query) else { panic!("the third rule asks") };
     query.process = Opener::Known(&curl);
-    assert_eq!(&*verdict(rules.resume(cursor, &query)).outbound, "D");
+    assert_eq!(&*verdict(rules.resume(cursor, &query)).outbound, "DIRECT");
     query.process = Opener::Unknown;
     assert_eq!(&*verdict(rules.resume(cursor, &query)).outbound, "C");
 }
