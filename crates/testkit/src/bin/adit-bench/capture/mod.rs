@@ -26,7 +26,8 @@ const METHOD: &str = "
 Three network namespaces: clients, a gateway with all proxies, and origins, with veth links between them. The same nftables rules for
 all, in the gateway: the port that a client writes to decides who gets it. Client and origin share this machine's cores, their CPU is
 not counted. Interleaved round by round; medians, with minimum and maximum. CPU is the proxy process's own, user and system, which includes
-the kernel's work for packets that it sends; what softirqs do in somebody else's name is counted there.";
+the kernel's work for packets that it sends; what softirqs do in somebody else's name is counted there. Datagrams are counted, both ways,
+where they leave the gateway: what the echo or the client has no room for was carried all the same.";
 
 pub(crate) fn transparent(plan: &Plan) {
     println!("{METHOD}");
