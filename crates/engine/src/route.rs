@@ -171,9 +171,12 @@ impl World {
 }
 
 /// The way that a matching rule names, unless that rule is to be passed over (mihomo-surface §3.7).
+///
+/// For want of UDP it is not passed over by traffic of our own, which goes over TCP instead: a question to a nameserver
+/// must not leave beside the proxy that a rule wants it to take.
 pub(crate) fn usable(way: Option<Way>, outbound: &str, session: &Session) -> Option<Way> {
     let way = way.filter(|way| way.role != Role::Pass)?;
-    if session.network == Network::Udp && !way.udp {
+    if session.network == Network::Udp && !way.udp && session.entry.protocol != Protocol::Inner {
         tracing::debug!(target = %session.target, outbound, "the rule's outbound carries no UDP: trying the next rule");
         return None;
     }
