@@ -187,3 +187,64 @@ fn service(dns: DnsPlan, resolver: Arc<adit_dns::Resolver>, hosts: &Hosts) -> an
     };
     Ok(Service::new(ServiceOptions { resolver, hosts, mode, ipv6: dns.ipv6 }))
 }
+
+#[cfg(test)]
+mod tests {
+    use adit_config::Source;
+    use adit_net::Domain;
+
+    use super::*;
+
+    fn ways(text: &str) -> Ways {
+        let source = Source { name: "config.yaml".into(), text: text.into(), home: ".".into() };
+        let loaded = adit_config::load(&source);
+        Ways::of(loaded.plan.unwrap_or_else(|| panic!("{}", loaded.problems.render(false))))
+    }
+
+    const NAMESERVERS: &str = "
+proxies:
+  - { name: exit, type: socks5, server: exit.test, port: 1080 }
+proxy-groups:
+  - { name: pick, type: select, proxies: [exit] }
+dns:
+  enable: true
+  respect-rules: true
+  enhanced-mode: fake-ip
+  nameserver: ['192.0.2.1', '192.0.2.2#exit', '192.0.2.3#pick']
+  proxy-server-nameserver: ['rcode://success']
+rules:
+  - MATCH,exit
+";
+
+    /// Nameservers are asked through outbounds and by rules, which hold the resolvers that ask them.
+    #[tokio::test]
+    async fn a_world_that_nobody_uses_is_gone() {
+        let world = ways(NAMESERVERS).with_clients().unwrap().settle();
+        assert!(world.dns.is_some() && world.captures_dns);
+        let (weak, book) = (Arc::downgrade(&world), Arc::downgrade(&world.book));
+        drop(world);
+        assert!(weak.upgrade().is_none() && book.upgrade().is_none());
+    }
+
+    /// F-E11: this would wait for itself.
+    #[tokio::test]
+    async fn f_e11_a_proxy_is_not_asked_for_its_own_address() {
+        let world = ways(NAMESERVERS).without_clients().unwrap().settle();
+        assert!(world.dns.is_none());
+        let name: Domain = "far.test".parse().unwrap();
+        let looked_up = tokio::time::timeout(std::time::Duration::from_secs(2), world.resolver.resolve(&name)).await;
+        let error = looked_up.expect("an answer at once").unwrap_err().to_string();
+        assert!(error.contains("exit.test"), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_built_that_is_not_configured() {
+        let world = ways("rules:\n  - MATCH,DIRECT\n").with_clients().unwrap().settle();
+        assert!(world.dns.is_none() && !world.captures_dns && world.sniffer.is_none() && world.processes.is_none());
+        let asks = |mode: &str| {
+            let text = format!("find-process-mode: {mode}\nrules:\n  - PROCESS-NAME,curl,REJECT\n");
+            ways(&text).without_clients().unwrap().settle().processes.is_some()
+        };
+        assert_eq!(["off", "strict", "always"].map(asks), [false, true, true]);
+    }
+}
