@@ -1,4 +1,5 @@
-//! Questions in datagrams: many to a system call, answered in place where nobody has to be asked.
+//! Questions in datagrams: many to a system call, answered in place where nobody has to be asked. Answers of one length
+//! to one client go back together, too: sending is most of what an answer costs.
 
 use std::array::from_fn;
 use std::io::{self, IoSliceMut};
@@ -18,6 +19,8 @@ use crate::reply::Limit;
 const TRAINS: usize = 16;
 /// The longest train, in bytes: the kernel coalesces no further (udp(7), UDP_GRO).
 const TRAIN: usize = 64 * 1024;
+/// Answers that are sent together at most: as long as they may be (1,232 bytes), they fit into one packet before it is cut.
+const SEGMENTS: usize = 48;
 /// What the kernel should hold for us while we are busy, in bytes. Less is no reason to fail.
 const KERNEL_BUFFER: usize = 1024 * 1024;
 
@@ -32,7 +35,7 @@ struct Socket {
 }
 
 /// Where a datagram came from, and to which of our addresses: the answer goes back the same way.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Path {
     client: SocketAddr,
     ours: Option<IpAddr>,
@@ -51,6 +54,7 @@ impl Door {
         let mut bytes = vec![0; TRAINS * TRAIN];
         let mut metas = [RecvMeta::default(); TRAINS];
         let mut answer = Vec::with_capacity(512);
+        let mut ready = Ready::default();
         let mut open = JoinSet::new();
         loop {
             let count = match self.socket.receive(&mut bytes, &mut metas).await {
@@ -67,12 +71,13 @@ impl Door {
                 let train = train.get(..meta.len).unwrap_or_default();
                 for datagram in train.chunks(meta.stride.max(1)) {
                     match service.answer_now(datagram, Limit::Datagram, &mut answer) {
-                        Now::Answered => self.socket.send(&answer, path).await,
+                        Now::Answered => ready.add(&answer, path),
                         Now::Silence => {}
                         Now::Later(_) => self.ask(&service, datagram, path, &mut open),
                     }
                 }
             }
+            self.socket.send_all(&mut ready).await;
         }
     }
 
@@ -88,6 +93,29 @@ impl Door {
     }
 }
 
+/// Answers that wait until a batch of questions is done.
+#[derive(Default)]
+struct Ready {
+    bytes: Vec<u8>,
+    answers: Vec<Answer>,
+    /// Those that are sent together, one behind the other.
+    train: Vec<u8>,
+}
+
+/// One of them, and where it lies.
+struct Answer {
+    path: Path,
+    at: usize,
+    length: usize,
+}
+
+impl Ready {
+    fn add(&mut self, answer: &[u8], path: Path) {
+        self.answers.push(Answer { path, at: self.bytes.len(), length: answer.len() });
+        self.bytes.extend_from_slice(answer);
+    }
+}
+
 impl Socket {
     async fn receive(&self, bytes: &mut [u8], metas: &mut [RecvMeta; TRAINS]) -> io::Result<usize> {
         self.io
@@ -99,10 +127,35 @@ impl Socket {
             .await
     }
 
-    /// Waits while the socket is full: what comes meanwhile waits in the kernel.
+    /// Sends all answers and leaves none.
+    async fn send_all(&self, ready: &mut Ready) {
+        // Clients do not care in which order they are answered.
+        ready.answers.sort_unstable_by_key(|answer| (answer.path, answer.length));
+        let mut rest = ready.answers.as_slice();
+        while let Some(first) = rest.first() {
+            let alike = |answer: &&Answer| (answer.path, answer.length) == (first.path, first.length);
+            let most = self.state.max_gso_segments().clamp(1, SEGMENTS);
+            let count = rest.iter().take(most).take_while(alike).count();
+            let (together, others) = rest.split_at(count);
+            rest = others;
+            ready.train.clear();
+            for answer in together {
+                let bytes = ready.bytes.get(answer.at..answer.at.saturating_add(answer.length));
+                ready.train.extend_from_slice(bytes.unwrap_or_default());
+            }
+            self.send_train(&ready.train, (count > 1).then_some(first.length), first.path).await;
+        }
+        ready.answers.clear();
+        ready.bytes.clear();
+    }
+
     async fn send(&self, answer: &[u8], path: Path) {
-        let transmit =
-            Transmit { destination: path.client, ecn: None, contents: answer, segment_size: None, src_ip: path.ours };
+        self.send_train(answer, None, path).await;
+    }
+
+    /// Waits while the socket is full: what comes meanwhile waits in the kernel.
+    async fn send_train(&self, contents: &[u8], segment_size: Option<usize>, path: Path) {
+        let transmit = Transmit { destination: path.client, ecn: None, contents, segment_size, src_ip: path.ours };
         let send = || self.state.try_send((&self.io).into(), &transmit);
         if let Err(error) = self.io.async_io(Interest::WRITABLE, send).await {
             tracing::debug!(client = %path.client, %error, "an answer was not sent");
