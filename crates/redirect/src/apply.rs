@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use thiserror::Error;
 
 use crate::kernel::missing_feature;
-use crate::{Family, Firewall, Mode, Options, OptionsError, Plan, Presence, Step, host};
+use crate::{Family, Firewall, Mode, Options, OptionsError, Plan, Presence, Step, host, iptables};
 
 /// More rules of ours than anybody has installed.
 const MAX_DUPLICATES: usize = 64;
@@ -34,10 +34,12 @@ pub enum ApplyError {
         /// Its configuration option and module.
         feature: &'static str,
     },
-    /// TPROXY does not work there: the kernel has bridged packets filtered, and forgets on the way what it found then.
+    /// TPROXY by iptables does not work there: the kernel has bridged packets filtered, and forgets on the way what it found
+    /// then. Rules of nftables remind it.
     #[error(
-        "TPROXY cannot capture what enters at {bridge}, because bridged packets are filtered: \
-         run `sysctl -w net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0`, or use mode redirect"
+        "TPROXY by iptables cannot capture what enters at {bridge}, because bridged packets are filtered: \
+         install the package nftables, use mode redirect, or run \
+         `sysctl -w net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0`"
     )]
     BridgesFilter {
         /// A bridge among the captured interfaces.
@@ -75,13 +77,19 @@ impl Firewall {
 /// See [`ApplyError`]. The table is either replaced whole or not at all; routes that were added before it stay, and mean
 /// nothing without it.
 pub fn up(options: &Options) -> Result<(), ApplyError> {
-    let plan = Plan::up_in(Firewall::of_this_host(), options)?;
-    if options.mode == Mode::Tproxy
+    let firewall = Firewall::of_this_host();
+    let plan = Plan::up_in(firewall, options)?;
+    if (firewall, options.mode) == (Firewall::Iptables, Mode::Tproxy)
         && let Some(bridge) = host::filtered_bridge(&options.interfaces)
     {
         return Err(ApplyError::BridgesFilter { bridge });
     }
-    carry_out(&plan)
+    carry_out(&plan)?;
+    match firewall {
+        Firewall::Nftables => remove_chains(),
+        // There is no `nft`, so no table of ours either.
+        Firewall::Iptables => Ok(()),
+    }
 }
 
 /// Removes everything that [`up`] may have installed. Blocks until it is done.
@@ -89,7 +97,23 @@ pub fn up(options: &Options) -> Result<(), ApplyError> {
 /// # Errors
 /// See [`ApplyError`].
 pub fn down() -> Result<(), ApplyError> {
-    carry_out(&Plan::down_in(Firewall::of_this_host()))
+    let firewall = Firewall::of_this_host();
+    if firewall == Firewall::Nftables {
+        remove_chains()?;
+    }
+    carry_out(&Plan::down_in(firewall))
+}
+
+/// Removes the chains that an earlier [`up`] made where there was no `nft` yet. Looking for them makes no table.
+fn remove_chains() -> Result<(), ApplyError> {
+    let has_chains = |save| {
+        let output = host::has(save).then(|| run(save, "iptables", &[], "").ok()).flatten();
+        output.is_some_and(|output| String::from_utf8_lossy(&output.stdout).contains("\n:ADIT_"))
+    };
+    if has_chains("iptables-save") || has_chains("ip6tables-save") {
+        shell(&iptables::remove())?;
+    }
+    Ok(())
 }
 
 fn carry_out(plan: &Plan) -> Result<(), ApplyError> {

@@ -40,6 +40,9 @@ pub struct Facts {
     pub forwards_v6: bool,
     /// A captured bridge whose packets are filtered while they are bridged.
     pub filtered_bridge: Option<String>,
+    /// Whether our rules come before the filter for bridged packets, as TPROXY needs it. `None` where the kernel does not
+    /// tell (`CONFIG_NETFILTER_NETLINK_HOOK`).
+    pub precedes_filter: Option<bool>,
     /// The network interfaces.
     pub links: Vec<String>,
     /// Who is asked for names, by `/etc/resolv.conf`.
@@ -218,11 +221,31 @@ fn sources(facts: &Facts, installed: &Installed, findings: &mut Vec<Finding>) {
         }
     }
     if let Some(bridge) = facts.filtered_bridge.as_ref().filter(|_| installed.mode == Mode::Tproxy) {
-        findings.push(Finding::problem(
+        findings.extend(filtered(facts, bridge));
+    }
+}
+
+/// Packets of `bridge` are filtered while they are bridged, and only rules of nftables that came later still get them.
+fn filtered(facts: &Facts, bridge: &str) -> Option<Finding> {
+    match facts.precedes_filter {
+        _ if !facts.has_nft => Some(Finding::problem(
             format!("bridged packets are filtered (br_netfilter), and tproxy loses what enters at {bridge}"),
-            "run `sysctl -w net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0`, or use \
-             `--mode redirect`",
-        ));
+            "install the package nftables and run `adit redirect up` again, use `--mode redirect`, or run \
+             `sysctl -w net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0`",
+        )),
+        Some(true) => None,
+        Some(false) => Some(Finding::problem(
+            format!(
+                "the rules are older than the filter for bridged packets, and tproxy loses what enters at {bridge}"
+            ),
+            "run `adit redirect up` again; at boot, run it after Docker",
+        )),
+        None => Some(Finding::note(
+            format!(
+                "bridged packets are filtered, which rules must not be older than; what enters at {bridge} is captured"
+            ),
+            "if what is behind it has no connection, run `adit redirect up` again; at boot, run it after Docker",
+        )),
     }
 }
 

@@ -62,7 +62,7 @@ impl Plan {
         Self::up_in(Firewall::Nftables, options)
     }
 
-    /// The same for either firewall. Each knows nothing of the other's rules.
+    /// The same for either firewall. Each plan knows nothing of the other's rules; [`crate::up`] does.
     ///
     /// # Errors
     /// See [`OptionsError`].

@@ -19,6 +19,9 @@ const NO_SYN: &str = "tcp flags & (fin | syn | rst | ack) != syn";
 /// Before the destination is rewritten by others: Docker publishes ports at -100, `dstnat`, which has no name in `output`.
 const NAT_PRIORITY: i32 = -105;
 
+/// Before all others (`NF_IP_PRI_FIRST`). Among equals, a hook that is registered later is met first.
+const FIRST: i32 = i32::MIN;
+
 const OUTPUT: &str = "What this host sends.";
 const PREROUTING: &str = "What comes in.";
 const FORWARDED: &str = "What comes in to be sent on.";
@@ -249,6 +252,7 @@ fn tproxy(options: &Options, chains: &mut Vec<Chain>) {
             .rule_if(options.kill_switch, "drop"),
     );
     if !options.interfaces.is_empty() {
+        chains.push(bridged(options));
         chains.push(
             Chain::plain("forwarded", FORWARDED)
                 .rules(marks(options).map(|mark| format!("{mark} accept")))
@@ -268,6 +272,23 @@ fn tproxy(options: &Options, chains: &mut Vec<Chain>) {
                 .rule(format!("{known} {} accept", set_mark("meta mark"))),
         );
     }
+}
+
+/// Gives packets their listener again that they lost between a bridge and the host.
+///
+/// Where bridged packets are filtered (`br_netfilter`), a frame passes this hook while it is the bridge's, with the bridge as
+/// its interface: it is captured then. When the host receives it, `ip_rcv_core` takes the socket off it; the mark stays. The
+/// hook comes once more, but `br_netfilter` is first there (`ip_sabotage_in`) and skips the rest. Only before that can the
+/// socket be put back, and only by a chain that was registered after it: rules that are older than the first bridge, or than
+/// the module, must be installed again ([`crate::doctor`] tells).
+fn bridged(options: &Options) -> Chain {
+    Chain::hooked(
+        "bridged",
+        &format!("filter hook prerouting priority {FIRST}"),
+        "What was captured at a bridge that filters is given its listener again.",
+    )
+    .rule(format!("meta mark & {CAPTURE_MASK:#010x} != {CAPTURE_MARK:#010x} accept"))
+    .rules(from(&options.interfaces, "goto divert"))
 }
 
 /// Port 53 beside TPROXY, which does not rewrite it.

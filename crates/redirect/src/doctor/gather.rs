@@ -30,6 +30,7 @@ impl Facts {
             has_ip: host::has("ip"),
             refusal: None,
             filtered_bridge: host::filtered_bridge(&interfaces),
+            precedes_filter: precedes_filter(&said("nft", &["list", "hooks"])),
             installed,
             tcp: [sockets("tcp", "0A"), sockets("tcp6", "0A")].concat(),
             udp: [sockets("udp", "07"), sockets("udp6", "07")].concat(),
@@ -68,6 +69,26 @@ fn installed() -> Option<Installed> {
         Firewall::Nftables => Installed::from_nft(&said("nft", &["list", "table", "inet", TABLE])),
         Firewall::Iptables => Installed::from_iptables(&said("iptables-save", &[]), &said("ip6tables-save", &[])),
     }
+}
+
+/// From the functions and chains at each hook, in the order in which packets meet them. `ip_sabotage_in` is where
+/// `br_netfilter` skips what comes later.
+fn precedes_filter(hooks: &str) -> Option<bool> {
+    let (mut comes_late, mut answer) = (false, None);
+    for line in hooks.lines() {
+        if line.contains('{') {
+            comes_late = false;
+        } else if line.contains("ip_sabotage_in") {
+            comes_late = true;
+            answer = answer.or(Some(false));
+        } else if line.contains(TABLE) && line.contains("bridged") {
+            if comes_late {
+                return Some(false);
+            }
+            answer = Some(true);
+        }
+    }
+    answer
 }
 
 /// Why this host does not take the rules of `wanted`: they are installed where nobody is hurt by it, in a network namespace
@@ -152,6 +173,30 @@ fn networks() -> Vec<IpNet> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_order_of_hooks_is_understood() {
+        let hook =
+            |lines: [&str; 2]| format!("family ip {{\n\thook prerouting {{\n\t\t{}\n\t}}\n}}\n", lines.join("\n\t\t"));
+        let ours = "-2147483648 chain inet adit bridged [nf_tables]";
+        let theirs = "-2147483648 ip_sabotage_in [br_netfilter]";
+        let another = "-0000000400 ipv4_conntrack_defrag [nf_defrag_ipv4]";
+        for (listing, expected) in [
+            (hook([ours, theirs]), Some(true)),
+            (hook([theirs, ours]), Some(false)),
+            (hook([theirs, another]), Some(false)),
+            (hook([ours, another]), Some(true)),
+            (hook([ours, theirs]) + &hook([theirs, ours]), Some(false)),
+            (hook([ours, theirs]) + &hook([ours, theirs]), Some(true)),
+            (String::new(), None),
+        ] {
+            assert_eq!(precedes_filter(&listing), expected, "{listing}");
+        }
+        // As nft 1.0.0 prints it.
+        let hooks = "family ip hook prerouting {\n\t-2147483648 ip_sabotage_in [br_netfilter]\n\
+                     \t-2147483648 nft_do_chain_inet [nf_tables]\t# nft table inet adit chain bridged\n}\n";
+        assert_eq!(precedes_filter(hooks), Some(false));
+    }
 
     #[test]
     fn what_programs_print_is_understood() {

@@ -88,10 +88,16 @@ const CASES: &[Case] = &[
     (|facts, _| facts.forwards_v4 = false, Severity::Warning, "does not forward IPv4", "net.ipv4.ip_forward=1"),
     (|facts, _| facts.forwards_v6 = false, Severity::Warning, "does not forward IPv6", "all.forwarding=1"),
     (
-        |facts, _| facts.filtered_bridge = Some("br-x".to_owned()),
+        |facts, _| (facts.filtered_bridge, facts.precedes_filter) = (Some("br-x".to_owned()), Some(false)),
         Severity::Problem,
         "loses what enters at br-x",
-        "bridge-nf-call-iptables=0",
+        "`adit redirect up` again",
+    ),
+    (
+        |facts, _| facts.filtered_bridge = Some("br-x".to_owned()),
+        Severity::Note,
+        "what enters at br-x is captured",
+        "after Docker",
     ),
     (|_, wanted| wanted.port = 7894, Severity::Problem, "by the configuration it is port 7894", "up` again"),
     (|_, wanted| wanted.mode = Mode::Redirect, Severity::Problem, "(Redirect)", "up` again"),
@@ -166,6 +172,23 @@ fn fake_addresses_must_be_nobodys() {
         assert_eq!(findings[0].severity, Severity::Problem, "the worst comes first");
         assert!(findings[0].what.contains(network), "{findings:?}");
     }
+}
+
+/// Rules that come first capture behind a bridge that filters; those of iptables never do.
+#[test]
+fn behind_a_bridge_that_filters_the_firewall_decides() {
+    let (mut facts, wanted) = host();
+    (facts.filtered_bridge, facts.precedes_filter) = (Some("br-x".to_owned()), Some(true));
+    assert_eq!(examine(&facts, Some(&wanted)), []);
+    facts.has_nft = false;
+    let findings = examine(&facts, Some(&wanted));
+    assert!(
+        findings[0].severity == Severity::Problem && findings[0].remedy.contains("package nftables"),
+        "{findings:?}"
+    );
+    installed(&mut facts).mode = Mode::Redirect;
+    let words = |finding: &Finding| finding.what.contains("br-x");
+    assert!(!examine(&facts, None).iter().any(words));
 }
 
 /// A longer number is another table.

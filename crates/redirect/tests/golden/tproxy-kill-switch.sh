@@ -136,6 +136,15 @@ table inet adit {
 		drop
 	}
 
+	# What was captured at a bridge that filters is given its listener again.
+	chain bridged {
+		type filter hook prerouting priority -2147483648; policy accept;
+		meta mark & 0xff000000 != 0xad000000 accept
+		iifname "lan0" goto divert
+		iifname "docker0" goto divert
+		iifname "br-*" goto divert
+	}
+
 	# What comes in to be sent on.
 	chain forwarded {
 		meta mark 0x7 accept

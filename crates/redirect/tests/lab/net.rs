@@ -27,6 +27,9 @@ pub(crate) const NOWHERE: [&str; 2] = ["203.0.113.5:443", "[2001:db8:ffff::5]:44
 /// What the world answers.
 pub(crate) const WORLD: &str = "the world";
 
+/// A name that Docker gives.
+const BRIDGE: &str = "br-a1b2c3d4e5f6";
+
 /// The proxy's mark.
 pub(crate) const MARK: u32 = 0x2d;
 
@@ -55,7 +58,17 @@ impl Net {
 
     /// The client is a container: `lan` is a port of a bridge with a name that Docker gives.
     pub(crate) fn bridged(firewall: Firewall) -> Self {
-        Self::with_lan(firewall, "br-a1b2c3d4e5f6")
+        Self::with_lan(firewall, BRIDGE)
+    }
+
+    /// Makes `lan` a port of such a bridge.
+    pub(crate) fn put_lan_behind_bridge(&self) {
+        self.gateway.ip("address flush dev lan");
+        self.gateway.ip(&format!("link add {BRIDGE} type bridge"));
+        self.gateway.ip(&format!("link set lan master {BRIDGE}"));
+        self.gateway.ip(&format!("address add 10.78.0.1/24 dev {BRIDGE}"));
+        self.gateway.ip(&format!("address add fd78::1/64 dev {BRIDGE} nodad"));
+        self.gateway.ip(&format!("link set {BRIDGE} up"));
     }
 
     fn with_lan(firewall: Firewall, lan: &str) -> Self {

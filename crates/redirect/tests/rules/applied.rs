@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use adit_redirect::{ApplyError, Mode, Plan};
+use adit_redirect::{ApplyError, Firewall, Mode, Options, Plan};
 use adit_testkit::lab::Namespace;
 use rustix::process::Uid;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_thread_uid};
@@ -97,6 +97,38 @@ fn the_printed_script_does_the_same() {
             run(&Plan::down().script());
             assert_eq!(state(), before);
         }
+    });
+}
+
+/// Where `nft` was missing once, chains of ours may lie in iptables: two sets of rules would fight over each packet.
+#[test]
+fn chains_of_a_host_without_nft_go_when_it_has_one() {
+    let install = |options: &Options| {
+        let script = Plan::up_in(Firewall::Iptables, options).unwrap().script();
+        assert!(Command::new("sh").arg("-c").arg(script).status().unwrap().success());
+        assert!(
+            said("iptables-save", "-t mangle").contains("ADIT_")
+                && said("ip6tables-save", "-t mangle").contains("ADIT_")
+        );
+    };
+    let is_clean = || {
+        for program in ["iptables-save", "ip6tables-save"] {
+            for table in ["filter", "mangle", "nat"] {
+                assert!(!said(program, &format!("-t {table}")).contains("ADIT_"), "{program} {table}");
+            }
+        }
+    };
+    namespace().run(|| {
+        let options = full(Mode::Tproxy, true);
+        install(&options);
+        adit_redirect::up(&options).unwrap();
+        is_clean();
+        assert!(state().contains("table inet adit") && said("ip", "rule show").contains("2769:"));
+        adit_redirect::down().unwrap();
+        install(&options);
+        adit_redirect::down().unwrap();
+        is_clean();
+        assert!(!said("ip", "rule show").contains("2769:"));
     });
 }
 
