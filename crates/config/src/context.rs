@@ -2,6 +2,7 @@
 
 use adit_net::SocketOptions;
 
+use crate::general::EmptyGroup;
 use crate::home::Home;
 use crate::report::Report;
 
@@ -14,6 +15,8 @@ pub(crate) struct Context<'d> {
     pub(crate) ipv6: bool,
     /// Whether the process behind a connection is looked up.
     pub(crate) processes: bool,
+    /// What a group without members does.
+    pub(crate) empty_group: EmptyGroup,
     /// What sockets of outbounds are unless a proxy says otherwise.
     pub(crate) socket: SocketOptions,
 }

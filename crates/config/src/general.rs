@@ -36,6 +36,36 @@ pub enum FindProcess {
     Always,
 }
 
+/// `empty-group`, which Mihomo does not have: what a group does that has no members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EmptyGroup {
+    /// It refuses connections.
+    #[default]
+    Reject,
+    /// It sends them out directly, as Mihomo's do.
+    Direct,
+}
+
+impl EmptyGroup {
+    /// The member that such a group has instead.
+    pub(crate) fn substitute(self) -> &'static str {
+        match self {
+            Self::Reject => "REJECT",
+            Self::Direct => "COMPATIBLE",
+        }
+    }
+}
+
+/// `log-format`, which Mihomo does not have: how lines of the log look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// An object per line.
+    Json,
+}
+
 /// Settings that concern everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct General {
@@ -43,6 +73,18 @@ pub struct General {
     pub find_process: FindProcess,
     /// Whether fake addresses outlive a restart.
     pub store_fake_ip: bool,
+    /// Whether choices in groups do.
+    pub store_selected: bool,
+    /// Whether a delay is that of the second request of a connection alone.
+    pub unified_delay: bool,
+    /// What a group does that has no members.
+    pub empty_group: EmptyGroup,
+    /// How lines of the log look.
+    pub log_format: LogFormat,
+    /// The `User-Agent` of downloads; `None` is our own.
+    pub user_agent: Option<String>,
+    /// Whether downloads ask for what has changed only.
+    pub etags: bool,
     /// Whether names are resolved to IPv6 addresses at all.
     pub ipv6: bool,
     /// Whether all addresses of a name are tried at once.
@@ -99,9 +141,25 @@ pub(crate) fn general(fields: &mut Fields<'_>, report: &Report) -> General {
         report.warning(at, text);
     }
     iptables(fields, report);
+    databases(fields, report);
+    let (store_selected, store_fake_ip) = profile(fields);
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let empty = [("reject", EmptyGroup::Reject), ("direct", EmptyGroup::Direct)];
     General {
         find_process: find_process(fields),
-        store_fake_ip: profile(fields),
+        store_fake_ip,
+        store_selected,
+        unified_delay: fields.take("unified-delay").and_then(Value::boolean).unwrap_or(false),
+        empty_group: fields
+            .take("empty-group")
+            .and_then(|value| value.word("invalid empty-group", &empty))
+            .unwrap_or_default(),
+        log_format: fields
+            .take("log-format")
+            .and_then(|value| value.word("invalid log-format", &formats))
+            .unwrap_or_default(),
+        user_agent: user_agent(fields, report),
+        etags: fields.take("etag-support").and_then(Value::boolean).unwrap_or(true),
         ipv6: fields.take("ipv6").and_then(Value::boolean).unwrap_or(true),
         tcp_concurrent,
         keep_alive,
@@ -119,12 +177,38 @@ fn find_process(fields: &mut Fields<'_>) -> FindProcess {
     written.and_then(|value| value.word("invalid find process mode", &words)).unwrap_or_default()
 }
 
-/// `profile`: whether it has `store-fake-ip`. Choices in groups are not stored, because nobody can choose yet.
-fn profile(fields: &mut Fields<'_>) -> bool {
-    let Some(mut profile) = fields.take("profile").and_then(Value::fields) else { return false };
+/// `profile`: `store-selected` and `store-fake-ip`.
+fn profile(fields: &mut Fields<'_>) -> (bool, bool) {
+    let Some(mut profile) = fields.take("profile").and_then(Value::fields) else { return (true, false) };
+    let store_selected = profile.take("store-selected").and_then(Value::boolean).unwrap_or(true);
     let store_fake_ip = profile.take("store-fake-ip").and_then(Value::boolean).unwrap_or(false);
-    profile.finish("`profile`", &["store-selected"]);
-    store_fake_ip
+    profile.finish("`profile`", &[]);
+    (store_selected, store_fake_ip)
+}
+
+fn user_agent(fields: &mut Fields<'_>, report: &Report) -> Option<String> {
+    let written = fields.take("global-ua").and_then(Value::text).filter(|text| !text.text.is_empty())?;
+    // RFC 9110 §5.5
+    if written.text.bytes().any(|b| b.is_ascii_control()) {
+        report.error(written.at, "`global-ua` has characters that a header cannot have");
+        return None;
+    }
+    Some(written.text.to_owned())
+}
+
+/// Geo databases are files that somebody puts into the home folder.
+fn databases(fields: &mut Fields<'_>, report: &Report) {
+    for key in ["geo-auto-update", "geo-update-interval", "geox-url"] {
+        let at = fields.key_at(key);
+        let value = fields.take(key);
+        if let (Some(at), Some(value)) = (at, value)
+            && !value.is_off()
+            && key != "geo-update-interval"
+        {
+            let text = "geo databases are not downloaded: they are read from the home folder";
+            report.once("geo databases", Draft::warning(at, text).hint("put GeoSite.dat and geoip.metadb there"));
+        }
+    }
 }
 
 /// `iptables`: Mihomo puts host rules up and down with itself. Here a command does, so that they outlive a restart.
@@ -141,43 +225,23 @@ fn iptables(fields: &mut Fields<'_>, report: &Report) {
     report.add(Draft::warning(at, text).hint("`adit redirect up` does, and `adit redirect show` prints them"));
 }
 
-/// Top-level keys of Mihomo that do nothing here and need not: caches, loaders, identification towards download servers,
-/// and what Mihomo itself ignores.
-pub(crate) const WITHOUT_EFFECT: &[&str] = &[
-    "clash-for-android",
-    "etag-support",
-    "geodata-loader",
-    "geosite-matcher",
-    "global-client-fingerprint",
-    "global-ua",
-];
+/// Top-level keys of Mihomo that do nothing here and need not: loaders, and what Mihomo itself ignores.
+pub(crate) const WITHOUT_EFFECT: &[&str] =
+    &["clash-for-android", "geodata-loader", "geosite-matcher", "global-client-fingerprint"];
 
 /// Top-level keys of Mihomo that are not supported yet.
 pub(crate) const UNSUPPORTED: &[&str] = &[
     "ebpf",
     "experimental",
-    "external-controller",
-    "external-controller-cors",
     "external-controller-pipe",
     "external-controller-routing-mark",
-    "external-controller-tls",
-    "external-controller-unix",
     "external-doh-server",
-    "external-ui",
-    "external-ui-name",
-    "external-ui-url",
-    "geo-auto-update",
-    "geo-update-interval",
-    "geox-url",
     "inbound-mptcp",
     "inbound-tfo",
     "ntp",
-    "secret",
     "ss-config",
-    "tls",
     "tuic-server",
     "tun",
     "tunnels",
-    "unified-delay",
     "vmess-config",
 ];

@@ -29,7 +29,9 @@
 #![forbid(unsafe_code)]
 
 mod context;
+mod controller;
 mod dns;
+mod filter;
 mod general;
 mod group;
 mod home;
@@ -39,23 +41,34 @@ mod inbound;
 mod mask;
 mod plan;
 mod problem;
+mod provider;
 mod proxy;
 mod read;
 mod report;
 mod rules;
 mod sets;
+mod settings;
 mod sniffer;
 mod source;
 mod suggest;
+mod vehicle;
+mod ways;
 mod yaml;
 
+pub use controller::{ControllerPlan, ControllerTls, Cors};
 pub use dns::{DnsMode, DnsPlan};
-pub use general::{FindProcess, General, LogLevel};
+pub use general::{EmptyGroup, FindProcess, General, LogFormat, LogLevel};
+pub use group::{Candidate, GroupPlan};
 pub use inbound::{InboundPlan, TransparentPlan};
 pub use plan::{Loaded, Plan, load};
 pub use problem::{Counts, Problem, Problems, Severity};
+pub use provider::{ContentError, Nodes, ProviderPlan, Skipped};
 pub use rules::RuleLines;
+pub use sets::RuleProviderPlan;
+pub use settings::{GeoxUrl, Settings};
 pub use source::Source;
+pub use vehicle::{Download, Vehicle};
+pub use ways::{Assembled, Ways};
 
 /// What runs when there is no configuration: a mixed port on loopback, everything DIRECT. It is `configs/default.yaml`.
 pub const DEFAULT_CONFIG: &str = include_str!("../../../configs/default.yaml");

@@ -7,21 +7,26 @@ use adit_outbound::options::{Group, Outbound};
 use adit_router::{Hosts, Mode, Rules};
 
 use crate::context::Context;
+use crate::controller::{self, ControllerPlan};
 use crate::dns::{self, DnsPlan};
 use crate::general::{self, FindProcess, General, LogLevel};
-use crate::group::{self, GLOBAL};
+use crate::group::{self, GLOBAL, Providers};
 use crate::home::Home;
 use crate::hosts;
 use crate::inbound::{self, InboundPlan, TransparentPlan};
 use crate::mask::{self, Hidden};
 use crate::problem::Problems;
+use crate::provider::{self, Nodes};
 use crate::proxy::{self, BUILT_IN, Proxy};
 use crate::read::{Fields, Value};
 use crate::report::{Report, shown};
 use crate::rules::{self, RuleLines};
-use crate::sets::Sets;
+use crate::sets::{RuleProviderPlan, Sets};
+use crate::settings::{self, Settings};
 use crate::sniffer;
 use crate::source::Source;
+use crate::vehicle;
+use crate::ways::{Assembled, Ways};
 use crate::yaml::{self, At, Document};
 
 /// A configuration that cannot be wrong: every name in it exists, every value is in range.
@@ -35,10 +40,17 @@ pub struct Plan {
     pub dns: Option<DnsPlan>,
     /// Which connections are looked into. None: none.
     pub sniffer: Option<adit_sniffer::Options>,
-    /// `proxies:` in the order of the file, after those built-ins whose sockets have options (DIRECT).
+    /// Everything that `proxies`, `proxy-groups` and `proxy-providers` say, to be put together again when a provider has
+    /// something else.
+    pub ways: Ways,
+    /// What each proxy provider has, as far as it is in a file or in the configuration.
+    pub contents: HashMap<Tag, Nodes>,
+    /// The proxies and the providers' nodes: [`Ways::assemble`] of `contents`.
     pub outbounds: Vec<Outbound>,
-    /// `proxy-groups:` in the order of the file. `GLOBAL` is among them only if the file defines it.
+    /// The groups: [`Ways::assemble`] of `contents`. `GLOBAL` is among them only if the file defines it.
     pub groups: Vec<Group>,
+    /// `rule-providers:` in the order of the file.
+    pub rule_providers: Vec<RuleProviderPlan>,
     /// The compiled rules.
     pub rules: Rules,
     /// Where each rule stands in the file.
@@ -51,6 +63,10 @@ pub struct Plan {
     pub log_level: LogLevel,
     /// Settings that concern everything.
     pub general: General,
+    /// Where the API is. None: nowhere.
+    pub controller: Option<ControllerPlan>,
+    /// Settings as they were written.
+    pub settings: Settings,
     /// Lines that start-up should say, such as who is served when there are no users.
     pub notices: Vec<String>,
 }
@@ -111,13 +127,17 @@ fn plan<'d>(source: &Source, document: &'d Document<'d>, home: &'d Home, report:
         home,
         ipv6: general.ipv6,
         processes: general.find_process != FindProcess::Off,
+        empty_group: general.empty_group,
         socket: general.socket(),
     };
-    let ways = Ways::read(&mut fields, &cx);
+    let ways = Written::read(&mut fields, &cx);
     let doors = inbound::doors(&mut fields, &cx);
     let listeners = fields.take("listeners");
     let targets = ways.targets();
-    let sets = Sets::read(&mut fields, &cx);
+    for provider in &ways.providers {
+        vehicle::check_proxy(&provider.plan.vehicle, provider.proxy_at, &targets, &cx);
+    }
+    let (sets, rule_providers) = Sets::read(&mut fields, &targets, &cx);
     let routes = rules::read(source, &mut fields, &targets, &sets, &cx);
     let mut listening = inbound::plan(&doors, listeners, &routes.sub_rules, &targets, &cx);
     listening.check_marks(fields.place("routing-mark"), &ways.proxies, &cx);
@@ -126,69 +146,86 @@ fn plan<'d>(source: &Source, document: &'d Document<'d>, home: &'d Home, report:
     let written = fields.take("dns");
     let dns = dns::read(written, &dns::Section { source, sets: &sets, ways: &targets, stores_fake_ip, cx: &cx });
     match &dns {
-        Some(dns) => listening.add_dns(dns.listen, written.and_then(|section| section.place("listen"))),
+        Some(dns) => {
+            listening.add("`dns.listen`".to_owned(), dns.listen, written.and_then(|section| section.place("listen")))
+        }
         None => proxy::warn_of_missing_dns(&ways.proxies, &cx),
     }
+    let controller = controller::read(&mut fields, &mut listening, &cx);
     listening.check_addresses(&cx);
     let hosts = hosts::read(fields.take("hosts"), &cx);
     finish(fields, document);
-    let Ways { proxies, groups } = ways;
-    let direct = proxy::built_in_direct(&cx);
+    let (ways, contents, Assembled { outbounds, groups, .. }) = ways.assembled(&cx);
     let plan = Plan {
         inbounds: listening.inbounds,
         transparent: listening.transparent,
         dns,
         sniffer,
-        outbounds: std::iter::once(direct).chain(proxies.into_iter().map(|proxy| proxy.outbound)).collect(),
+        ways,
+        contents,
+        outbounds,
         groups,
+        rule_providers,
         rules: routes.rules?,
         rule_lines: routes.lines,
         hosts: hosts?,
         mode,
         log_level,
         general,
+        controller,
+        settings: settings::read(root),
         notices: listening.notices,
     };
     Some(plan)
 }
 
-/// Proxies and groups: what rules can send to.
-struct Ways<'d> {
+/// Proxies, providers and groups as they are read: what rules can send to.
+struct Written<'d> {
     proxies: Vec<Proxy<'d>>,
-    groups: Vec<Group>,
+    providers: Vec<provider::Provider<'d>>,
+    groups: Vec<group::Group<'d>>,
 }
 
-impl<'d> Ways<'d> {
+impl<'d> Written<'d> {
     fn read(fields: &mut Fields<'d>, cx: &Context<'d>) -> Self {
         let proxies = fields.take("proxies").map(|list| proxy::read(list, cx)).unwrap_or_default();
-        let providers = providers(fields, cx);
-        let groups = group::read(fields.take("proxy-groups"), &proxies, &providers, cx);
-        let members: HashMap<&str, Vec<Tag>> =
-            groups.iter().map(|group| (&*group.name, group.members.clone())).collect();
-        proxy::check_dialers(&proxies, &members, cx);
-        Self { proxies, groups }
+        let written = fields.take("proxy-groups");
+        let names = group::names(written);
+        let providers = provider::read(fields.take("proxy-providers"), &names, cx);
+        let checks = providers.iter().map(|provider| (provider.name.text, provider.plan.health_check.clone()));
+        let known = Providers { known: checks.collect(), groups: names };
+        let groups = group::read(written, &proxies, &known, cx);
+        Self { proxies, providers, groups }
     }
 
     /// Every name a rule may have as its target.
-    fn targets(&self) -> HashSet<&str> {
-        let proxies = self.proxies.iter().map(|proxy| &*proxy.outbound.name);
-        let groups = self.groups.iter().map(|group| &*group.name);
+    fn targets(&self) -> HashSet<&'d str> {
+        let proxies = self.proxies.iter().map(|proxy| proxy.name.text);
+        let groups = self.groups.iter().map(|group| group.name.text);
         BUILT_IN.into_iter().chain(std::iter::once(GLOBAL)).chain(proxies).chain(groups).collect()
     }
-}
 
-/// The names of `proxy-providers:`, whose members are not fetched yet.
-fn providers<'d>(fields: &mut Fields<'d>, cx: &Context<'d>) -> HashSet<&'d str> {
-    let at = fields.key_at("proxy-providers");
-    let Some(providers) = fields.take("proxy-providers").and_then(Value::fields) else {
-        return HashSet::new();
-    };
-    let names: HashSet<&str> = providers.named().map(|(name, _)| name.text).collect();
-    if !names.is_empty() {
-        let text = "`proxy-providers` are not supported yet: groups get no members from them";
-        cx.report.warning(at.unwrap_or_else(|| providers.at()), text);
+    /// The ways out as they are now, checked for what only shows when all of them are known.
+    fn assembled(mut self, cx: &Context<'_>) -> (Ways, HashMap<Tag, Nodes>, Assembled) {
+        let contents = provider::contents(&mut self.providers);
+        let direct = proxy::built_in_direct(cx);
+        let proxies = self.proxies.iter().map(|proxy| proxy.outbound.clone());
+        let ways = Ways {
+            proxies: std::iter::once(direct).chain(proxies).collect(),
+            groups: self.groups.iter().map(|group| group.plan.clone()).collect(),
+            providers: self.providers.iter().map(|provider| provider.plan.clone()).collect(),
+        };
+        let assembled = ways.assemble(&contents);
+        let members: HashMap<&str, Vec<Tag>> =
+            assembled.groups.iter().map(|group| (&*group.name, group.members.clone())).collect();
+        proxy::check_dialers(&self.proxies, &members, cx);
+        group::warn_of_empty(&self.groups, &assembled.nodes, cx);
+        for line in &assembled.left_out {
+            let at = self.providers.first().map_or(At::NOWHERE, |provider| provider.name.at);
+            cx.report.warning(at, format!("{line}: it is left out"));
+        }
+        (ways, contents, assembled)
     }
-    names
 }
 
 /// Reports the top-level keys that nobody took. Keys that only hold anchors are templates, and `x-` is for notes.

@@ -143,6 +143,59 @@ impl<'d> Value<'d> {
         matches!(self.node.shape, Shape::Null)
     }
 
+    /// The value under `key`, if this is a mapping that has it. Nothing is reported, and nothing taken.
+    pub(crate) fn peek(self, key: &str) -> Option<Self> {
+        let Shape::Map(entries) = &self.node.shape else { return None };
+        let entry = entries.iter().find(|entry| entry.key == key)?;
+        let value = self.with(&entry.key, entry.value);
+        (!value.is_null()).then_some(value)
+    }
+
+    /// A scalar as text; nothing is reported.
+    pub(crate) fn peek_text(self) -> Option<&'d str> {
+        match &self.node.shape {
+            Shape::Scalar(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A whole number that fits; nothing is reported.
+    pub(crate) fn peek_number<T: TryFrom<i64>>(self) -> Option<T> {
+        integer(self.peek_text()?).and_then(|number| T::try_from(number).ok())
+    }
+
+    /// True or false; nothing is reported.
+    pub(crate) fn peek_boolean(self) -> Option<bool> {
+        let text = self.peek_text()?;
+        boolean(text).or_else(|| integer(text).map(|number| number != 0))
+    }
+
+    /// The items of a list; nothing is reported.
+    pub(crate) fn peek_list(self) -> Option<Vec<Self>> {
+        let Shape::List(items) = &self.node.shape else { return None };
+        Some(items.iter().map(|item| self.with(self.key, *item)).filter(|value| !value.is_null()).collect())
+    }
+
+    /// The same value, with what is wrong with it reported elsewhere.
+    pub(crate) fn reporting_to<'r>(self, report: &'r Report) -> Value<'r>
+    where
+        'd: 'r,
+    {
+        Value { report, ..self }
+    }
+
+    /// A text that is the same for values that say the same, in whatever order their keys are. `None` if it would be
+    /// longer than 64 KiB, which aliases of aliases can bring about, or nested deeper than 64.
+    pub(crate) fn canonical(self) -> Option<String> {
+        let mut text = String::new();
+        canonical(self.document, self.node, 0, &mut text)?;
+        Some(text)
+    }
+
+    pub(crate) fn is_map(&self) -> bool {
+        matches!(self.node.shape, Shape::Map(_))
+    }
+
     /// Null, or a text without a character.
     pub(crate) fn is_empty(&self) -> bool {
         match &self.node.shape {
@@ -276,6 +329,42 @@ impl<'d> Fields<'d> {
             report.once(format!("{section}? {key}"), draft);
         }
     }
+}
+
+/// Texts have their length before them, so that no two values share a text.
+fn canonical(document: &Document<'_>, node: &Node<'_>, depth: usize, out: &mut String) -> Option<()> {
+    const LONGEST: usize = 64 << 10;
+    const DEEPEST: usize = 64;
+    if depth > DEEPEST || out.len() > LONGEST {
+        return None;
+    }
+    let put = |text: &str, out: &mut String| {
+        out.push_str(&text.len().to_string());
+        out.push(':');
+        out.push_str(text);
+    };
+    match &node.shape {
+        Shape::Null => out.push('~'),
+        Shape::Scalar(text) => put(text, out),
+        Shape::List(items) => {
+            out.push('[');
+            for item in items {
+                canonical(document, document.node(*item), depth + 1, out)?;
+            }
+            out.push(']');
+        }
+        Shape::Map(entries) => {
+            let mut sorted: Vec<&Entry<'_>> = entries.iter().collect();
+            sorted.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+            out.push('{');
+            for entry in sorted {
+                put(&entry.key, out);
+                canonical(document, document.node(entry.value), depth + 1, out)?;
+            }
+            out.push('}');
+        }
+    }
+    (out.len() <= LONGEST).then_some(())
 }
 
 fn same_key(written: &str, key: &str, loose: bool) -> bool {

@@ -117,6 +117,21 @@ impl Report {
         self.found.borrow().kept.errors > 0
     }
 
+    /// The first error, or else the first warning, without secrets.
+    pub(crate) fn first_message(&self) -> Option<String> {
+        self.first_error().or_else(|| {
+            let found = self.found.borrow();
+            found.drafts.first().map(|draft| mask::message(draft.message.clone()))
+        })
+    }
+
+    /// The first error, without secrets.
+    pub(crate) fn first_error(&self) -> Option<String> {
+        let found = self.found.borrow();
+        let error = found.drafts.iter().find(|draft| draft.severity == Severity::Error)?;
+        Some(mask::message(error.message.clone()))
+    }
+
     /// Gives every problem its line, in the order of the file. What is `hidden` is masked in the lines shown.
     pub(crate) fn into_problems(self, source: &Source, hidden: &Hidden<'_>) -> Problems {
         let Found { mut drafts, left_out, .. } = self.found.into_inner();

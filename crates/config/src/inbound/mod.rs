@@ -18,6 +18,7 @@ use crate::yaml::At;
 use listener::Listener;
 
 pub(crate) use doors::{Doors, doors};
+pub(crate) use transparent::CAPTURE_MASK;
 
 /// A listener to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,9 +103,8 @@ pub(crate) fn plan<'d>(
 }
 
 impl Listening {
-    /// The DNS server listens, too, if it is told where.
-    pub(crate) fn add_dns(&mut self, listen: Option<SocketAddr>, at: Option<At>) {
-        let what = "`dns.listen`".to_owned();
+    /// The DNS server and the API listen, too, if they are told where.
+    pub(crate) fn add(&mut self, what: String, listen: Option<SocketAddr>, at: Option<At>) {
         self.bound.extend(listen.zip(at).map(|(listen, at)| Bound { what, at, listen }));
     }
 

@@ -57,7 +57,7 @@ impl Captured<'_> {
 }
 
 /// The bits of packet marks that host rules put on what they capture (`CAPTURE_MASK` of the crate `redirect`).
-const CAPTURE_MASK: u32 = 0xff00_0000;
+pub(crate) const CAPTURE_MASK: u32 = 0xff00_0000;
 
 impl Listening {
     /// Where traffic is captured, marks of our own sockets leave the bits of host rules alone, or our packets would be

@@ -1,6 +1,6 @@
 //! One entry of `proxies:`.
 
-mod keys;
+pub(super) mod keys;
 mod wireguard;
 
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use crate::yaml::At;
 use keys::Keys;
 
 /// Types that Mihomo has and we do not, with their names in its API.
-const UNSUPPORTED: &[(&str, &str)] = &[
+pub(super) const UNSUPPORTED: &[(&str, &str)] = &[
     ("anytls", "AnyTLS"),
     ("gost-relay", "GostRelay"),
     ("hysteria", "Hysteria"),
@@ -80,7 +80,7 @@ impl<'d, 'c> Reader<'d, 'c> {
         Some(Self { kind: kind.text()?, keys: Keys::new(index, fields, cx), refuses: false })
     }
 
-    pub(super) fn read(mut self) -> Option<(Text<'d>, Proxy<'d>)> {
+    pub(super) fn read(mut self) -> Option<Proxy<'d>> {
         let name = self.required_text("name");
         let mark_at = self.keys.fields.place("routing-mark");
         let mut common = self.common();
@@ -104,8 +104,7 @@ impl<'d, 'c> Reader<'d, 'c> {
         // A way out without UDP is passed over by the rules; one that refuses has to refuse UDP, too. §5.2 for the others.
         common.udp |= matches!(kind, Kind::Direct | Kind::Reject | Kind::Dns);
         let outbound = Outbound { name: Tag::new(name.text), kind, common };
-        let proxy = Proxy { outbound, dialer, mark_at, type_at: self.kind.at, shown_type };
-        Some((name, proxy))
+        Some(Proxy { outbound, name, dialer, mark_at, type_at: self.kind.at, shown_type })
     }
 
     /// What the proxy speaks and its type as the API shows it. `None` is a stub that refuses all connections: because
@@ -319,13 +318,7 @@ impl<'d, 'c> Reader<'d, 'c> {
     /// `ip-version` within what the global `ipv6` allows.
     fn ip_version(&mut self) -> IpVersion {
         let written = self.keys.fields.take("ip-version").and_then(Value::text);
-        let version = match written.map_or("", |text| text.text) {
-            "ipv4" => IpVersion::V4,
-            "ipv6" => IpVersion::V6,
-            "ipv4-prefer" => IpVersion::PreferV4,
-            "ipv6-prefer" => IpVersion::PreferV6,
-            _ => IpVersion::Dual, // §5.2: unknown words mean dual
-        };
+        let version = ip_version(written.map_or("", |text| text.text));
         match (version, written) {
             _ if self.keys.cx.ipv6 => version,
             (IpVersion::V6, Some(text)) => {
@@ -356,6 +349,17 @@ impl<'d, 'c> Reader<'d, 'c> {
             self.keys.tell(flaw, at.unwrap_or_else(|| self.keys.fields.first_key()));
         }
         kind.filter(|_| usable)
+    }
+}
+
+/// What `ip-version` says.
+pub(crate) fn ip_version(written: &str) -> IpVersion {
+    match written {
+        "ipv4" => IpVersion::V4,
+        "ipv6" => IpVersion::V6,
+        "ipv4-prefer" => IpVersion::PreferV4,
+        "ipv6-prefer" => IpVersion::PreferV6,
+        _ => IpVersion::Dual, // §5.2: unknown words mean dual
     }
 }
 

@@ -15,7 +15,7 @@ use thiserror::Error;
 use url::Url;
 
 use super::flaw::{Flaw, Gravity};
-use super::{tls, vless};
+use super::{tls, vless, written};
 
 /// Why a share link cannot be used. Says what, never repeats a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -49,21 +49,30 @@ pub enum LinkError {
 /// # Ok::<(), adit_config::link::LinkError>(())
 /// ```
 pub fn parse(link: &str) -> Result<Outbound, LinkError> {
-    let Link { name, linked } = read(link)?;
-    let (kind, udp) = match linked {
-        Linked::Vless(written) => (Kind::Vless(Box::new(vless_options(*written)?)), true),
-        Linked::WireGuard(options, _) => (Kind::WireGuard(options), true),
-        Linked::Socks5(options) => (Kind::Socks5(options), true),
-        Linked::Http(options) => (Kind::Http(options), false),
-    };
+    let read = read(link)?;
+    let (kind, udp) = read.kind()?;
     let common = Common { udp, socket: SocketOptions::default(), ..Common::default() };
-    Ok(Outbound { name: Tag::new(&name), kind, common })
+    let mut outbound = Outbound { name: Tag::new(&read.name), kind, common };
+    written::write(&mut outbound, Some(link.trim().to_owned()), true);
+    Ok(outbound)
 }
 
 /// What a link says.
 pub(crate) struct Link {
     pub(crate) name: String,
     pub(crate) linked: Linked,
+}
+
+impl Link {
+    /// What the outbound speaks, and whether it carries UDP.
+    pub(crate) fn kind(&self) -> Result<(Kind, bool), LinkError> {
+        Ok(match &self.linked {
+            Linked::Vless(written) => (Kind::Vless(Box::new(vless_options(vless::Written::clone(written))?)), true),
+            Linked::WireGuard(options, _) => (Kind::WireGuard(options.clone()), true),
+            Linked::Socks5(options) => (Kind::Socks5(options.clone()), true),
+            Linked::Http(options) => (Kind::Http(options.clone()), false),
+        })
+    }
 }
 
 /// What a link leads to. VLESS is as written, to be checked by [`vless_options`].

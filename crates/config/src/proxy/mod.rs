@@ -6,6 +6,7 @@ pub(crate) mod links;
 pub(crate) mod tls;
 pub(crate) mod vless;
 pub(crate) mod wireguard;
+pub(crate) mod written;
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,11 +18,14 @@ use crate::read::{Text, Value};
 use crate::report::{Draft, shown};
 use crate::yaml::At;
 use entry::Reader;
+pub(crate) use entry::ip_version;
+pub(crate) use entry::keys::REFUSES;
 
 /// An outbound of the file with the places that later checks point at.
 #[derive(Debug)]
 pub(crate) struct Proxy<'d> {
     pub(crate) outbound: Outbound,
+    pub(crate) name: Text<'d>,
     pub(crate) dialer: Option<Text<'d>>,
     /// Where its own `routing-mark` stands.
     pub(crate) mark_at: Option<At>,
@@ -38,7 +42,21 @@ pub(crate) const BUILT_IN: [&str; 6] = ["DIRECT", "REJECT", "REJECT-DROP", "COMP
 pub(crate) fn built_in_direct(cx: &Context<'_>) -> Outbound {
     let ip_version = if cx.ipv6 { IpVersion::Dual } else { IpVersion::V4 };
     let common = Common { udp: true, socket: cx.socket.clone(), ip_version, dialer_proxy: None, ..Common::default() };
-    Outbound { name: Tag::new("DIRECT"), kind: Kind::Direct, common }
+    let mut direct = Outbound { name: Tag::new("DIRECT"), kind: Kind::Direct, common };
+    written::write(&mut direct, Some("DIRECT".to_owned()), cx.ipv6);
+    direct
+}
+
+/// Whether proxies of a type exist elsewhere, and not here.
+pub(crate) fn is_unsupported(kind: &str) -> bool {
+    entry::UNSUPPORTED.iter().any(|(name, _)| *name == kind)
+}
+
+/// Reads one proxy, which is `item`. `index` is which it is, for messages.
+pub(crate) fn one<'d>(index: usize, item: Value<'d>, cx: &Context<'d>) -> Option<Proxy<'d>> {
+    let mut proxy = Reader::new(index, item.fields()?, cx)?.read()?;
+    written::write(&mut proxy.outbound, item.canonical(), cx.ipv6);
+    Some(proxy)
 }
 
 /// Reads `proxies:`.
@@ -47,10 +65,9 @@ pub(crate) fn read<'d>(list: Value<'d>, cx: &Context<'d>) -> Vec<Proxy<'d>> {
     let mut taken: HashSet<&str> = BUILT_IN.into_iter().collect();
     let mut proxies = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
-        let read = item.fields().and_then(|fields| Reader::new(index, fields, cx)?.read());
-        let Some((name, proxy)) = read else { continue };
-        if !taken.insert(name.text) {
-            cx.report.error(name.at, format!("proxy {} is the duplicate name", shown(name.text)));
+        let Some(proxy) = one(index, item, cx) else { continue };
+        if !taken.insert(proxy.name.text) {
+            cx.report.error(proxy.name.at, format!("proxy {} is the duplicate name", shown(proxy.name.text)));
             continue;
         }
         proxies.push(proxy);

@@ -1,16 +1,14 @@
 //! The databases behind `GEOSITE`, `GEOIP` and `IP-ASN`, from files in the home folder. Spec: mihomo-surface §1.3, §4.7.
 
-use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use adit_router::{AsnDatabase, Countries, Geo, GeoError, GeoIpDat, GeoSite, Mmdb};
 
-use crate::context::Context;
 use crate::home::reason;
 use crate::read::Text;
-use crate::report::shown;
+use crate::report::{Report, shown};
 use crate::yaml::At;
 
 /// Which databases some rules mention, and where first. One that nobody mentions is not opened: they are large.
@@ -52,30 +50,40 @@ fn is_lan_only(rule: &str) -> bool {
 }
 
 /// The databases, each opened when it is first needed.
+#[derive(Debug)]
 pub(super) struct Databases {
+    dir: PathBuf,
     prefers_dat: bool,
-    sites: OnceCell<Option<Arc<GeoSite>>>,
-    countries: OnceCell<Option<Countries>>,
-    asn: OnceCell<Option<Arc<AsnDatabase>>>,
+    sites: OnceLock<Option<Arc<GeoSite>>>,
+    countries: OnceLock<Option<Countries>>,
+    asn: OnceLock<Option<Arc<AsnDatabase>>>,
 }
 
 impl Databases {
-    /// `prefers_dat`: countries are looked up in `GeoIP.dat`.
-    pub(super) fn new(prefers_dat: bool) -> Self {
-        Self { prefers_dat, sites: OnceCell::new(), countries: OnceCell::new(), asn: OnceCell::new() }
+    /// In the folder `dir`; `prefers_dat`: countries are looked up in `GeoIP.dat`.
+    pub(super) fn new(dir: &Path, prefers_dat: bool) -> Self {
+        Self {
+            dir: dir.to_path_buf(),
+            prefers_dat,
+            sites: OnceLock::new(),
+            countries: OnceLock::new(),
+            asn: OnceLock::new(),
+        }
     }
 
     /// Opens what is needed and there, and returns all that is open. A file that is damaged is reported once and counts as
     /// missing: rules that need it do not match, and the router says so once (F-D10).
-    pub(super) fn open(&self, needed: Needed, cx: &Context<'_>) -> Geo {
+    pub(super) fn open(&self, needed: Needed, report: &Report) -> Geo {
         if let Some(at) = needed.sites {
-            self.sites.get_or_init(|| first(&["GeoSite.dat"], at, GeoSite::parse, cx));
+            self.sites.get_or_init(|| first(&self.dir, &["GeoSite.dat"], at, GeoSite::parse, report));
         }
         if let Some(at) = needed.countries {
-            self.countries.get_or_init(|| self.countries(at, cx));
+            self.countries.get_or_init(|| self.countries(at, report));
         }
         if let Some(at) = needed.asn {
-            self.asn.get_or_init(|| first(&["ASN.mmdb", "GeoLite2-ASN.mmdb"], at, AsnDatabase::from_bytes, cx));
+            self.asn.get_or_init(|| {
+                first(&self.dir, &["ASN.mmdb", "GeoLite2-ASN.mmdb"], at, AsnDatabase::from_bytes, report)
+            });
         }
         Geo {
             site: self.sites.get().cloned().flatten(),
@@ -84,29 +92,31 @@ impl Databases {
         }
     }
 
-    fn countries(&self, at: At, cx: &Context<'_>) -> Option<Countries> {
+    fn countries(&self, at: At, report: &Report) -> Option<Countries> {
         if self.prefers_dat {
-            first(&["GeoIP.dat"], at, |bytes| GeoIpDat::parse(&bytes), cx).map(Countries::Dat)
+            first(&self.dir, &["GeoIP.dat"], at, |bytes| GeoIpDat::parse(&bytes), report).map(Countries::Dat)
         } else {
-            first(&["Country.mmdb", "geoip.db", "geoip.metadb"], at, Mmdb::from_bytes, cx).map(Countries::Mmdb)
+            first(&self.dir, &["Country.mmdb", "geoip.db", "geoip.metadb"], at, Mmdb::from_bytes, report)
+                .map(Countries::Mmdb)
         }
     }
 }
 
 /// The first of the files `names` that exists and is what it should be.
 fn first<T>(
+    dir: &Path,
     names: &[&str],
     at: At,
     parse: impl Fn(Vec<u8>) -> Result<T, GeoError>,
-    cx: &Context<'_>,
+    report: &Report,
 ) -> Option<Arc<T>> {
     names.iter().find_map(|name| {
-        let path = find(cx.home.dir(), name)?;
+        let path = find(dir, name)?;
         let bytes = fs::read(&path).map_err(|error| reason(&error));
         match bytes.and_then(|bytes| parse(bytes).map_err(|error| error.to_string())) {
             Ok(database) => Some(Arc::new(database)),
             Err(why) => {
-                cx.report.warning(at, format!("cannot use {}: {why}", shown(&path.to_string_lossy())));
+                report.warning(at, format!("cannot use {}: {why}", shown(&path.to_string_lossy())));
                 None
             }
         }

@@ -4,7 +4,7 @@
 mod geo;
 mod providers;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,12 +19,15 @@ use ipnet::IpNet;
 use crate::context::Context;
 use crate::read::{Fields, Text, Value};
 use crate::report::{Draft, shown};
+use crate::vehicle;
 use crate::yaml::At;
 use geo::{Databases, Needed};
 
+pub use providers::RuleProviderPlan;
+
 /// What lists of names and addresses may refer to.
 pub(crate) struct Sets {
-    databases: Databases,
+    databases: Arc<Databases>,
     providers: HashMap<Tag, ProviderHandle>,
 }
 
@@ -51,14 +54,21 @@ const ADDRESSES: Members = Members {
 const RULE_SET: &str = "rule-set:";
 
 impl Sets {
-    /// Reads the providers. Databases are opened when something first needs them: they are large.
-    pub(crate) fn read<'d>(fields: &mut Fields<'d>, cx: &Context<'d>) -> Self {
+    /// Reads the providers, whose plans it returns, too. Databases are opened when something first needs them: they are
+    /// large. `targets` are the names that providers may be downloaded through.
+    pub(crate) fn read<'d>(
+        fields: &mut Fields<'d>,
+        targets: &HashSet<&str>,
+        cx: &Context<'d>,
+    ) -> (Self, Vec<RuleProviderPlan>) {
         let prefers_dat = fields.take("geodata-mode").and_then(Value::boolean).unwrap_or(false);
-        let databases = Databases::new(prefers_dat);
-        let providers = providers::read(fields.take("rule-providers"), cx);
-        let geo = databases.open(Needed::of(providers.classical_texts()), cx);
-        let providers = providers.compile(&geo, cx);
-        Self { databases, providers }
+        let databases = Arc::new(Databases::new(cx.home.dir(), prefers_dat));
+        let read = providers::read(fields.take("rule-providers"), &databases, cx);
+        for provider in &read {
+            vehicle::check_proxy(&provider.plan.vehicle, provider.proxy_at, targets, cx);
+        }
+        let providers = providers::handles(&read);
+        (Self { databases, providers }, read.into_iter().map(|provider| provider.plan).collect())
     }
 
     /// The rule providers by their names.
@@ -68,7 +78,7 @@ impl Sets {
 
     /// The databases that `rules` need, as far as they are there.
     pub(crate) fn geo<'t>(&self, rules: impl Iterator<Item = Text<'t>>, cx: &Context<'_>) -> Geo {
-        self.databases.open(Needed::of(rules), cx)
+        self.databases.open(Needed::of(rules), cx.report)
     }
 
     /// The names that any entry of `list` means: domain patterns, `geosite:a,b`, `rule-set:a,b`. What is wrong with an

@@ -1,40 +1,86 @@
 //! `rule-providers:`. Spec: mihomo-surface §4.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io::{self, Read as _};
-use std::path::Path;
+use std::sync::Arc;
 
 use adit_net::Tag;
-use adit_router::{Behavior, Format, Geo, ProviderError, ProviderHandle, ProviderWarning, RuleSet};
+use adit_router::{Behavior, Format, ProviderError, ProviderHandle, ProviderWarning, RuleSet};
 
+use super::geo::{Databases, Needed};
 use crate::context::Context;
 use crate::home::reason;
 use crate::read::{Fields, Text, Value};
-use crate::report::{Draft, shown};
+use crate::report::{Draft, Report, shown};
+use crate::vehicle::{self, Vehicle};
+use crate::yaml::At;
 
-/// Rule providers as written, their files read.
-pub(super) struct Providers<'d>(Vec<Provider<'d>>);
+/// A rule provider: where its content comes from, how that becomes a set, and the handle by which rules use it.
+#[derive(Clone, Debug)]
+pub struct RuleProviderPlan {
+    /// What rules call it.
+    pub name: Tag,
+    /// Where its content comes from.
+    pub vehicle: Vehicle,
+    /// What its entries are.
+    pub behavior: Behavior,
+    /// How its content is written.
+    pub format: Format,
+    /// Where the set belongs that [`parse`](Self::parse) makes. What the file, or else `payload`, had is in it already.
+    pub handle: ProviderHandle,
+    /// `payload`: all entries of an inline provider, or what others have until their file is there.
+    pub payload: Vec<String>,
+    databases: Arc<Databases>,
+}
 
-struct Provider<'d> {
-    name: Text<'d>,
-    behavior: Behavior,
-    format: Format,
-    /// The content of the file, if there is one.
-    file: Option<Vec<u8>>,
+impl RuleProviderPlan {
+    /// The set of some content. Blocking: opens the geo databases that classical entries mention, if they are in the home
+    /// folder and not open yet.
+    ///
+    /// # Errors
+    /// See [`ProviderError`]; the old set should stay in force.
+    pub fn parse(&self, bytes: &[u8]) -> Result<(RuleSet, Vec<ProviderWarning>), ProviderError> {
+        // What is wrong with a database is no news: rules that need it say so.
+        self.parse_reporting(bytes, At::NOWHERE, &Report::default())
+    }
+
+    fn parse_reporting(
+        &self,
+        bytes: &[u8],
+        at: At,
+        report: &Report,
+    ) -> Result<(RuleSet, Vec<ProviderWarning>), ProviderError> {
+        let text = std::str::from_utf8(bytes).ok().filter(|_| self.behavior == Behavior::Classical);
+        let lines = text.into_iter().flat_map(str::lines);
+        let lines = lines.map(|line| Text { text: line.trim_start_matches([' ', '-', '"', '\'']), at });
+        let geo = self.databases.open(Needed::of(lines), report);
+        RuleSet::parse(bytes, self.behavior, self.format, &geo)
+    }
+}
+
+/// A rule provider and its places in the file.
+pub(super) struct Provider<'d> {
+    pub(super) name: Text<'d>,
+    /// Where `proxy` stands.
+    pub(super) proxy_at: Option<At>,
+    pub(super) plan: RuleProviderPlan,
     payload: Vec<Text<'d>>,
 }
 
-/// Larger files are not read; it is also what the router takes at most.
-const MAX_BYTES: u64 = 64 << 20;
-
-pub(super) fn read<'d>(map: Option<Value<'d>>, cx: &Context<'d>) -> Providers<'d> {
+/// Reads the section, and compiles every set. One that is wrong is reported and stays empty: rules on it do not match
+/// (F-D7).
+pub(super) fn read<'d>(map: Option<Value<'d>>, databases: &Arc<Databases>, cx: &Context<'d>) -> Vec<Provider<'d>> {
     let fields = map.and_then(Value::fields);
     let entries = fields.iter().flat_map(Fields::named);
-    Providers(entries.filter_map(|(name, value)| provider(name, value.fields()?, cx)).collect())
+    let providers = entries.filter_map(|(name, value)| provider(name, value.fields()?, databases, cx));
+    providers.inspect(|provider| provider.load(cx)).collect()
 }
 
-fn provider<'d>(name: Text<'d>, mut fields: Fields<'d>, cx: &Context<'d>) -> Option<Provider<'d>> {
+fn provider<'d>(
+    name: Text<'d>,
+    mut fields: Fields<'d>,
+    databases: &Arc<Databases>,
+    cx: &Context<'d>,
+) -> Option<Provider<'d>> {
     let title = shown(name.text);
     let (kind, behavior) = (fields.take("type"), fields.take("behavior"));
     let mut missing = Vec::new();
@@ -49,25 +95,21 @@ fn provider<'d>(name: Text<'d>, mut fields: Fields<'d>, cx: &Context<'d>) -> Opt
     let kind = kind?.text()?;
     let behavior = parsed(behavior?, ["domain", "ipcidr", "classical"]);
     let format = fields.take("format").map_or(Some(Format::Yaml), |value| parsed(value, ["yaml", "text", "mrs"]));
-    let path = fields.take("path").and_then(Value::text).filter(|path| !path.text.is_empty());
     let payload = fields.take("payload").map(Value::texts).unwrap_or_default();
-    let file = match kind.text {
-        "inline" => None,
-        "file" => file(&title, path, name, cx),
-        "http" => cached(&title, path, kind, cx),
-        other => {
-            let text = format!("unsupported vehicle type: {}", shown(other));
-            cx.report.add(Draft::error(kind.at, text).meant(other, ["http", "file", "inline"]));
-            None
-        }
-    };
-    if kind.text != "inline" {
-        for key in ["url", "interval", "proxy", "header", "size-limit"] {
-            let _ = fields.take(key); // how to fetch; the warning about the type says that nobody does
-        }
-    }
+    let vehicle = vehicle::read(kind, name, &mut fields, ("rule provider", "rules"), cx);
+    let proxy_at = fields.place("proxy");
     fields.finish("a rule provider", &["path-in-bundle"]);
-    Some(Provider { name, behavior: behavior?, format: format?, file, payload })
+    let behavior = behavior?;
+    let plan = RuleProviderPlan {
+        name: Tag::new(name.text),
+        vehicle: vehicle?,
+        behavior,
+        format: format?,
+        handle: ProviderHandle::new(behavior),
+        payload: payload.iter().map(|entry| entry.text.to_owned()).collect(),
+        databases: Arc::clone(databases),
+    };
+    Some(Provider { name, proxy_at, plan, payload })
 }
 
 fn parsed<T: std::str::FromStr<Err = ProviderError>>(value: Value<'_>, known: [&str; 3]) -> Option<T> {
@@ -79,107 +121,59 @@ fn parsed<T: std::str::FromStr<Err = ProviderError>>(value: Value<'_>, known: [&
         .ok()
 }
 
-fn file(title: &str, path: Option<Text<'_>>, name: Text<'_>, cx: &Context<'_>) -> Option<Vec<u8>> {
-    let Some(path) = path else {
-        cx.report.error(name.at, format!("rule provider {title}: '' has unset fields: path"));
-        return None;
-    };
-    let resolved = cx.home.resolve("path", path, cx.report)?;
-    match content(&resolved) {
-        Ok(bytes) => Some(bytes),
-        Err(error) => {
-            let why = reason(&error);
-            let text = format!("initial rule provider {title} error: cannot read {}: {why}", shown(path.text));
-            cx.report.warning(path.at, format!("{text}; rules on it do not match"));
-            None
-        }
-    }
-}
-
-/// The file that an earlier download left, under the name that the file gives it.
-fn cached(title: &str, path: Option<Text<'_>>, kind: Text<'_>, cx: &Context<'_>) -> Option<Vec<u8>> {
-    let resolved = match path {
-        Some(path) => Some(cx.home.resolve("path", path, cx.report)?),
-        None => None,
-    };
-    let found = resolved.as_deref().and_then(|path| content(path).ok());
-    let text = match &found {
-        Some(_) => format!("rule providers of type http are not downloaded yet; '{title}' is read from its file"),
-        None => format!(
-            "rule providers of type http are not downloaded yet; '{title}' has no file: rules on it do not match"
-        ),
-    };
-    let subject = format!("rule provider http {}", found.is_some());
-    cx.report.once(subject, Draft::warning(kind.at, text).hint("`type: file` with a `path` works"));
-    found
-}
-
-fn content(path: &Path) -> io::Result<Vec<u8>> {
-    let file = fs::File::open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-impl<'d> Providers<'d> {
-    /// Texts that may name a database.
-    pub(super) fn classical_texts(&self) -> impl Iterator<Item = Text<'_>> {
-        let classical = self.0.iter().filter(|provider| provider.behavior == Behavior::Classical);
-        classical.flat_map(|provider| {
-            let file = provider.file.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
-            let lines = file
-                .into_iter()
-                .flat_map(str::lines)
-                .map(|line| Text { text: line.trim_start_matches([' ', '-', '"', '\'']), at: provider.name.at });
-            lines.chain(provider.payload.iter().copied())
-        })
-    }
-
-    /// Compiles every set. One that is wrong is reported and stays empty: rules on it do not match (F-D7).
-    pub(super) fn compile(self, geo: &Geo, cx: &Context<'d>) -> HashMap<Tag, ProviderHandle> {
-        let mut handles = HashMap::with_capacity(self.0.len());
-        for provider in self.0 {
-            let handle = ProviderHandle::new(provider.behavior);
-            if let Some(set) = provider.set(geo, cx) {
-                handle.replace(set);
-            }
-            handles.insert(Tag::new(provider.name.text), handle);
-        }
-        handles
-    }
-}
-
 impl Provider<'_> {
-    fn set(&self, geo: &Geo, cx: &Context<'_>) -> Option<RuleSet> {
-        if let Some(bytes) = &self.file {
-            match RuleSet::parse(bytes, self.behavior, self.format, geo) {
-                Ok((set, warnings)) => {
-                    self.warn(&warnings, cx);
-                    return Some(set);
-                }
-                Err(error) => self.refused(&error, cx),
-            }
+    /// Puts in force what there is now: the file, or else `payload`.
+    fn load(&self, cx: &Context<'_>) {
+        if let Some(set) = self.from_file(cx).or_else(|| self.from_payload(cx)) {
+            self.plan.handle.replace(set);
         }
-        // `payload` is the whole set of an inline provider, and what others have until their file is there.
+    }
+
+    /// A file that is missing is nothing to speak of if it is going to be downloaded.
+    fn from_file(&self, cx: &Context<'_>) -> Option<RuleSet> {
+        let path = self.plan.vehicle.path()?;
+        let bytes = match vehicle::content(path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                if matches!(self.plan.vehicle, Vehicle::File(_)) {
+                    let why = reason(&error);
+                    let (title, path) = (shown(self.name.text), shown(&path.to_string_lossy()));
+                    let text = format!("initial rule provider {title} error: cannot read {path}: {why}");
+                    cx.report.warning(self.name.at, format!("{text}; rules on it do not match"));
+                }
+                return None;
+            }
+        };
+        let parsed = self.plan.parse_reporting(&bytes, self.name.at, cx.report);
+        self.judged(parsed, cx)
+    }
+
+    fn from_payload(&self, cx: &Context<'_>) -> Option<RuleSet> {
+        if self.payload.is_empty() && matches!(self.plan.vehicle, Vehicle::Http(_)) {
+            return None; // an empty set would count as loaded
+        }
+        let classical = self.payload.iter().filter(|_| self.plan.behavior == Behavior::Classical);
+        let geo = self.plan.databases.open(Needed::of(classical.copied()), cx.report);
         let entries = self.payload.iter().map(|entry| entry.text);
-        match RuleSet::from_entries(entries, self.behavior, geo) {
+        self.judged(RuleSet::from_entries(entries, self.plan.behavior, &geo), cx)
+    }
+
+    fn judged(
+        &self,
+        parsed: Result<(RuleSet, Vec<ProviderWarning>), ProviderError>,
+        cx: &Context<'_>,
+    ) -> Option<RuleSet> {
+        match parsed {
             Ok((set, warnings)) => {
                 self.warn(&warnings, cx);
                 Some(set)
             }
             Err(error) => {
-                self.refused(&error, cx);
+                let text = format!("initial rule provider {} error: {error}", shown(self.name.text));
+                cx.report.warning(self.name.at, text);
                 None
             }
         }
-    }
-
-    fn refused(&self, error: &ProviderError, cx: &Context<'_>) {
-        let text = format!("initial rule provider {} error: {error}", shown(self.name.text));
-        cx.report.warning(self.name.at, text);
     }
 
     fn warn(&self, warnings: &[ProviderWarning], cx: &Context<'_>) {
@@ -204,4 +198,9 @@ impl Provider<'_> {
         });
         cx.report.warning(culprit.map_or(self.name.at, |entry| entry.at), text);
     }
+}
+
+/// The handles by name.
+pub(super) fn handles(providers: &[Provider<'_>]) -> HashMap<Tag, ProviderHandle> {
+    providers.iter().map(|provider| (provider.plan.name.clone(), provider.plan.handle.clone())).collect()
 }

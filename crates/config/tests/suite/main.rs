@@ -3,12 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, which is what it is for")]
 
 mod configs;
+mod controller;
 mod diagnostics;
 mod dns;
 mod docs;
+mod groups;
 mod import;
 mod inbounds;
 mod links;
+mod providers;
 mod proxies;
 mod scene;
 mod sniffer;

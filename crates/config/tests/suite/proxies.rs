@@ -291,11 +291,12 @@ fn an_empty_group_refuses_and_never_goes_direct() {
         "{NODES}  - {{name: G, type: select, use: [sub]}}\nproxy-providers: {{sub: {{type: http, url: 'https://example.com/'}}}}\n"
     );
     assert_eq!(members(&used, "G"), ["REJECT"]);
-    assert!(
-        warnings(&used)
-            .iter()
-            .any(|warning| warning.contains("'G' has no members (proxy providers are not supported yet)"))
-    );
+    let refuses = "the group 'G' has no members (its providers have nothing for it yet): it refuses all connections";
+    assert_eq!(warnings(&used), [refuses]);
+    let direct = format!("empty-group: direct\n{used}");
+    assert_eq!(members(&direct, "G"), ["COMPATIBLE"]);
+    assert!(warnings(&direct)[0].ends_with("all its connections are DIRECT"));
+    assert_eq!(only_error("empty-group: open\n"), "invalid empty-group: open");
     let filtered = format!("{NODES}  - {{name: G, type: select, include-all: true, filter: nothing}}\n");
     assert_eq!(members(&filtered, "G"), ["REJECT"]);
     let fallback =
@@ -304,24 +305,9 @@ fn an_empty_group_refuses_and_never_goes_direct() {
 }
 
 #[test]
-fn groups_that_choose_by_themselves_work_by_hand_and_say_so() {
-    let text = format!(
-        "{NODES}  - {{name: G, type: url-test, proxies: [US 01, HK 01], url: 'http://x/', interval: 300, tolerance: 50}}
-  - {{name: H, type: url-test, proxies: [G]}}
-  - {{name: L, type: load-balance, strategy: round-robin, proxies: [G]}}\n"
-    );
-    let found = warnings(&text);
-    assert_eq!(found.len(), 2, "{found:#?}");
-    assert!(
-        found[0].contains("groups of type url-test do not measure") && found[0].ends_with("(and in one more place)")
-    );
-    assert_eq!(members(&text, "G"), ["US 01", "HK 01"]);
-}
-
-#[test]
 fn default_selected_is_the_first_choice() {
     let text = format!("{NODES}  - {{name: G, type: select, proxies: [US 01, HK 01], default-selected: HK 01}}\n");
-    let GroupKind::Select { default } = &plan(&text).groups[0].kind;
+    let GroupKind::Select { default } = &plan(&text).groups[0].kind else { panic!() };
     assert_eq!(default.as_deref(), Some("HK 01"));
     assert!(warnings(&text.replace("selected: HK", "selected: KH"))[0].contains("is not a member"));
 }
@@ -353,6 +339,12 @@ fn groups_that_are_wrong_are_refused_in_known_words() {
         (
             "{name: G, type: relay, proxies: [DIRECT]}",
             "unsupported type: The group [G] with relay type was removed, please using dialer-proxy instead",
+        ),
+        ("{name: G, type: select, use: [G]}", "proxy group G can't contains in `use`"),
+        ("{name: G, type: fallback, proxies: [DIRECT], expected-status: 2xx}", "G: invalid range: 2xx"),
+        (
+            "{name: G, type: url-test, proxies: [DIRECT], tolerance: 70000}",
+            "`tolerance` must be milliseconds from 0 to 65535",
         ),
         ("{name: G, type: smart, proxies: [DIRECT]}", "unsupported type: smart"),
         ("{name: G, type: load-balance, strategy: x, proxies: [DIRECT]}", "unsupported strategy: x"),

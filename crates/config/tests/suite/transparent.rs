@@ -248,10 +248,7 @@ fn what_is_stored_is_said() {
     assert_eq!(warnings("profile: {store-selected: false, store-fake-ip: true}\n"), [""; 0]);
     assert_eq!(
         warnings("profile: {store-selected: true, store-fakeip: true}\n"),
-        [
-            "`store-selected` in `profile` is not supported yet and has no effect",
-            "unknown key `store-fakeip` in `profile`; it has no effect",
-        ]
+        ["unknown key `store-fakeip` in `profile`; it has no effect"]
     );
     assert_eq!(only_error("profile: {store-fake-ip: often}\n"), "`store-fake-ip` must be true or false, found 'often'");
 }

@@ -8,6 +8,9 @@ use crate::read::{Fields, Text, Value};
 use crate::report::Draft;
 use crate::yaml::At;
 
+/// What becomes of a proxy that is beyond us.
+pub(crate) const REFUSES: &str = "; this proxy refuses all connections";
+
 /// A mapping, and what was found wrong with it on the way.
 pub(super) struct Keys<'d, 'c> {
     /// Which entry of `proxies:` it is, or is part of.
@@ -92,7 +95,7 @@ impl<'d, 'c> Keys<'d, 'c> {
     pub(super) fn tell(&self, flaw: Flaw, at: At) {
         let draft = match flaw.gravity {
             Gravity::Wrong => Draft::error(at, format!("proxy {}: {}", self.index, flaw.message)),
-            Gravity::Unsupported => Draft::warning(at, format!("{}; this proxy refuses all connections", flaw.message)),
+            Gravity::Unsupported => Draft::warning(at, format!("{}{REFUSES}", flaw.message)),
             Gravity::Doubtful => Draft::warning(at, flaw.message.clone()),
         };
         let draft = match flaw.hint {
