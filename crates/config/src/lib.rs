@@ -8,9 +8,13 @@
 //! What it is not: it opens no socket, downloads nothing, and starts nothing. No other crate knows YAML.
 //!
 //! How it reads: `yaml` makes a tree in which everything has its place; `read` takes keys out of it leniently and reports
-//! those that nobody took; each section (`general`, `inbound`, `proxy`, `group`, `rules`, `dns`,
-//! `sniffer`, `hosts`) turns its keys into options, with the lists that several of them refer to (`sets`); `plan` puts the
-//! sections together.
+//! those that nobody took; each section (`general`, `inbound`, `proxy`, `provider`, `group`, `rules`, `dns`, `sniffer`,
+//! `hosts`, `controller`) turns its keys into options, with the lists that several of them refer to (`sets`); `plan` puts
+//! the sections together.
+//!
+//! What changes while the daemon runs: providers are downloaded by somebody else, who hands the bytes to
+//! [`ProviderPlan::nodes`] or [`RuleProviderPlan::parse`]. Which members groups have then, and what all outbounds are
+//! called, is for [`Ways::assemble`] to say. None of these needs the configuration any more.
 //!
 //! ```
 //! use adit_config::{DEFAULT_CONFIG, Source, load};

@@ -46,6 +46,7 @@ pub(crate) fn secrets(document: &Document<'_>) -> Vec<At> {
     let mut seen: HashSet<(NodeId, bool)> = HashSet::new();
     let mut keys: HashMap<&str, bool> = HashMap::new();
     let mut next = vec![(document.root, false)];
+    next.extend(subscriptions(document).map(|url| (url, true)));
     while let Some((id, secret)) = next.pop() {
         if !seen.insert((id, secret)) {
             continue;
@@ -70,6 +71,19 @@ pub(crate) fn secrets(document: &Document<'_>) -> Vec<At> {
     }
     found.sort_unstable_by_key(|at| at.start);
     found
+}
+
+/// The URLs of proxy providers, any part of which may be a password.
+fn subscriptions<'d>(document: &'d Document<'_>) -> impl Iterator<Item = NodeId> + 'd {
+    let values = |id: NodeId, key: &'static str| {
+        let entries = match &document.node(id).shape {
+            Shape::Map(entries) => entries.as_slice(),
+            _ => &[],
+        };
+        entries.iter().filter(move |entry| key.is_empty() || entry.key == key).map(|entry| entry.value)
+    };
+    let providers = values(document.root, "proxy-providers").flat_map(move |providers| values(providers, ""));
+    providers.flat_map(move |provider| values(provider, "url"))
 }
 
 /// What has to be hidden in one line.

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::controller::{self, ControllerPlan};
 use crate::dns::{self, DnsPlan};
 use crate::general::{self, FindProcess, General, LogLevel};
-use crate::group::{self, GLOBAL, Providers};
+use crate::group::{self, GLOBAL, ProviderTests, Providers};
 use crate::home::Home;
 use crate::hosts;
 use crate::inbound::{self, InboundPlan, TransparentPlan};
@@ -192,8 +192,11 @@ impl<'d> Written<'d> {
         let written = fields.take("proxy-groups");
         let names = group::names(written);
         let providers = provider::read(fields.take("proxy-providers"), &names, cx);
-        let checks = providers.iter().map(|provider| (provider.name.text, provider.plan.health_check.clone()));
-        let known = Providers { known: checks.collect(), groups: names };
+        let tests = providers.iter().map(|provider| {
+            let interval = provider.plan.health_check.as_ref().and_then(|check| check.interval);
+            (provider.name.text, ProviderTests { url: provider.test_url.clone(), interval })
+        });
+        let known = Providers { known: tests.collect(), groups: names };
         let groups = group::read(written, &proxies, &known, cx);
         Self { proxies, providers, groups }
     }

@@ -165,14 +165,12 @@ fn check<'d>(
     cx: &Context<'d>,
 ) -> Check {
     const USUAL: Duration = Duration::from_secs(300);
-    let of_provider = used.iter().find_map(|name| providers.health_check(name));
     let chooses = !matches!(kind.kind, Some(GroupKind::Select { .. }) | None);
     let _ = fields.take("max-failed-times").map(|value| value.number::<u32>("a number"));
-    let mut check =
-        Tests { title: shown(name.text) }.read(fields, of_provider.map(|check| check.url.clone()), cx.report);
+    let mut check = Tests { title: shown(name.text) }.read(fields, providers.test_url(used), cx.report);
     if check.interval.is_none() {
-        let adopted = if has_proxies { None } else { of_provider.and_then(|check| check.interval) };
-        check.interval = adopted.or(chooses.then_some(USUAL));
+        let adopted = if has_proxies { None } else { providers.interval(used) };
+        check.interval = adopted.or_else(|| chooses.then_some(USUAL));
     }
     check
 }

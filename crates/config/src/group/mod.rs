@@ -4,9 +4,10 @@ mod keys;
 mod plan;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 use adit_net::Tag;
-use adit_outbound::options::{Check, GroupKind};
+use adit_outbound::options::{GroupKind, TestUrl};
 
 use crate::context::Context;
 use crate::proxy::{BUILT_IN, Proxy};
@@ -23,10 +24,19 @@ pub(crate) const GLOBAL: &str = "GLOBAL";
 /// What groups have to know of `proxy-providers`.
 #[derive(Default)]
 pub(crate) struct Providers<'d> {
-    /// By name, with their health checks, if those are switched on.
-    pub(crate) known: BTreeMap<&'d str, Option<Check>>,
+    /// By name.
+    pub(crate) known: BTreeMap<&'d str, ProviderTests>,
     /// The names of all groups.
     pub(crate) groups: HashSet<&'d str>,
+}
+
+/// What groups take from the `health-check` of a provider.
+#[derive(Default)]
+pub(crate) struct ProviderTests {
+    /// Where its tests go, if that is written.
+    pub(crate) url: Option<TestUrl>,
+    /// How often its nodes are tested, if they are.
+    pub(crate) interval: Option<Duration>,
 }
 
 impl<'d> Providers<'d> {
@@ -42,8 +52,14 @@ impl<'d> Providers<'d> {
         self.known.keys().copied().collect()
     }
 
-    fn health_check(&self, name: &str) -> Option<&Check> {
-        self.known.get(name)?.as_ref()
+    /// Of the first of `used` that has a URL.
+    fn test_url(&self, used: &[&str]) -> Option<TestUrl> {
+        used.iter().find_map(|name| self.known.get(name)?.url.clone())
+    }
+
+    /// Of the first of `used` that is tested.
+    fn interval(&self, used: &[&str]) -> Option<Duration> {
+        used.iter().find_map(|name| self.known.get(name)?.interval)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::yaml::At;
 use listener::Listener;
 
 pub(crate) use doors::{Doors, doors};
-pub(crate) use transparent::CAPTURE_MASK;
+pub(crate) use transparent::{CAPTURE_MASK, check_mark};
 
 /// A listener to start.
 #[derive(Clone, Debug, PartialEq, Eq)]

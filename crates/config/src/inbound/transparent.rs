@@ -75,7 +75,7 @@ impl Listening {
 }
 
 /// Reports a mark that host rules would take for theirs.
-pub(super) fn check_mark(at: At, mark: u32, cx: &Context<'_>) {
+pub(crate) fn check_mark(at: At, mark: u32, cx: &Context<'_>) {
     if mark & CAPTURE_MASK != 0 {
         let text = format!("`routing-mark` {mark:#x} has bits of {CAPTURE_MASK:#x}, which mark captured packets");
         cx.report.add(Draft::error(at, text).hint("take a number from 1 to 16777215 (0xffffff)"));

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use adit_net::Tag;
-use adit_outbound::options::Check;
+use adit_outbound::options::{Check, TestUrl};
 
 use crate::context::Context;
 use crate::filter::{Patterns, Types};
@@ -18,6 +18,7 @@ use crate::home::reason;
 use crate::read::{Fields, Text, Value};
 use crate::report::shown;
 use crate::vehicle::{self, Vehicle};
+use crate::yaml::At;
 use nodes::Recipe;
 use rewrite::Rewrite;
 
@@ -54,7 +55,9 @@ pub(crate) struct Provider<'d> {
     pub(crate) name: Text<'d>,
     pub(crate) plan: ProviderPlan,
     /// Where `proxy` stands.
-    pub(crate) proxy_at: Option<crate::yaml::At>,
+    pub(crate) proxy_at: Option<At>,
+    /// Where tests of its nodes go, if that is written, whether or not `health-check` is switched on.
+    pub(crate) test_url: Option<TestUrl>,
     /// What is in its file, or else in its `payload`.
     pub(crate) nodes: Option<Nodes>,
 }
@@ -86,7 +89,7 @@ fn one<'d>(name: Text<'d>, mut fields: Fields<'d>, cx: &Context<'d>) -> Option<P
     let proxy_at = fields.place("proxy");
     let text =
         |fields: &mut Fields<'d>, key| fields.take(key).and_then(Value::text).filter(|text| !text.text.is_empty());
-    let health_check = health_check(&title, &mut fields, cx);
+    let (health_check, test_url) = health_check(&title, &mut fields, cx).unzip();
     let payload = fields.take("payload");
     let size_limit = match &vehicle {
         Some(Vehicle::Http(download)) => download.size_limit,
@@ -105,19 +108,21 @@ fn one<'d>(name: Text<'d>, mut fields: Fields<'d>, cx: &Context<'d>) -> Option<P
         ipv6: cx.ipv6,
     };
     fields.finish("a proxy provider", &["age-secret-key"]);
-    let plan = ProviderPlan { name: Tag::new(name.text), vehicle: vehicle?, health_check, recipe };
+    let plan =
+        ProviderPlan { name: Tag::new(name.text), vehicle: vehicle?, health_check: health_check.flatten(), recipe };
     let nodes = nodes(name, &plan, payload, cx);
-    Some(Provider { name, plan, proxy_at, nodes })
+    Some(Provider { name, plan, proxy_at, test_url: test_url.flatten(), nodes })
 }
 
-/// `health-check`, if it is switched on. Its default interval is five minutes.
-fn health_check(title: &str, fields: &mut Fields<'_>, cx: &Context<'_>) -> Option<Check> {
+/// `health-check`, if it is switched on, and its URL, if it is written. Its default interval is five minutes.
+fn health_check(title: &str, fields: &mut Fields<'_>, cx: &Context<'_>) -> Option<(Option<Check>, Option<TestUrl>)> {
     let mut fields = fields.take("health-check")?.fields()?;
     let enabled = fields.take("enable").and_then(Value::boolean).unwrap_or(false);
     let mut check = Tests { title: format!("proxy provider {title}") }.read(&mut fields, None, cx.report);
     check.interval.get_or_insert(Duration::from_secs(300));
+    let url = fields.place("url").map(|_| check.url.clone());
     fields.finish("`health-check`", &[]);
-    enabled.then_some(check)
+    Some((enabled.then_some(check), url))
 }
 
 /// What the provider has now. A missing file is nothing to speak of if it is going to be downloaded.

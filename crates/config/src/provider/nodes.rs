@@ -148,8 +148,8 @@ impl Recipe {
 
     fn node(&self, node: &Written<'_>, names: &mut Names, skipped: &mut Skipped) -> Option<Outbound> {
         let made = match &node.source {
-            Source::Yaml { index, value } => self.from_yaml(*index, *value, &node.kind),
-            Source::Link { text, link } => self.from_link(text, link),
+            Source::Yaml { index, value } => self.read_yaml(*index, *value, &node.kind),
+            Source::Link { text, link } => self.read_link(text, link),
         };
         let (mut outbound, text) = match made {
             Ok(made) => made,
@@ -172,7 +172,7 @@ impl Recipe {
         Some(outbound)
     }
 
-    fn from_yaml(&self, index: usize, value: Value<'_>, kind: &str) -> Result<Made, Unusable> {
+    fn read_yaml(&self, index: usize, value: Value<'_>, kind: &str) -> Result<Made, Unusable> {
         if proxy::is_unsupported(kind) {
             return Err(Unusable::Unsupported);
         }
@@ -203,7 +203,7 @@ impl Recipe {
         Ok((node.outbound, value.canonical()))
     }
 
-    fn from_link(&self, text: &str, link: &links::Link) -> Result<Made, Unusable> {
+    fn read_link(&self, text: &str, link: &links::Link) -> Result<Made, Unusable> {
         let (kind, udp) = link.kind().map_err(|why| Unusable::Bad(why.to_string()))?;
         let ip_version = if self.ipv6 { IpVersion::Dual } else { IpVersion::V4 };
         let common = Common { udp, socket: self.socket.clone(), ip_version, ..Common::default() };

@@ -7,6 +7,7 @@ use fancy_regex::{Captures, Regex};
 
 use crate::context::Context;
 use crate::filter;
+use crate::inbound::check_mark;
 use crate::proxy::ip_version;
 use crate::read::{Text, Value};
 use crate::report::Draft;
@@ -35,6 +36,7 @@ impl Rewrite {
         let (dialer, interface) = (text("dialer-proxy"), text("interface-name"));
         let (prefix, suffix) = (text("additional-prefix"), text("additional-suffix"));
         let version = text("ip-version").map(|text| ip_version(text.text));
+        let mark_at = fields.place("routing-mark");
         let names = fields.take("proxy-name").and_then(Value::list).unwrap_or_default();
         let rewrite = Self {
             udp: fields.take("udp").and_then(Value::boolean),
@@ -47,6 +49,9 @@ impl Rewrite {
             prefix: prefix.map_or_else(String::new, |text| text.text.to_owned()),
             suffix: suffix.map_or_else(String::new, |text| text.text.to_owned()),
         };
+        if let (Some(mark), Some(at)) = (rewrite.mark, mark_at) {
+            check_mark(at, mark, cx);
+        }
         for key in WITHOUT_EFFECT {
             let at = fields.key_at(key);
             if let (Some(at), Some(_)) = (at, fields.take(key).filter(|value| !value.is_off())) {

@@ -124,13 +124,13 @@ fn parsed<T: std::str::FromStr<Err = ProviderError>>(value: Value<'_>, known: [&
 impl Provider<'_> {
     /// Puts in force what there is now: the file, or else `payload`.
     fn load(&self, cx: &Context<'_>) {
-        if let Some(set) = self.from_file(cx).or_else(|| self.from_payload(cx)) {
+        if let Some(set) = self.load_file(cx).or_else(|| self.load_payload(cx)) {
             self.plan.handle.replace(set);
         }
     }
 
     /// A file that is missing is nothing to speak of if it is going to be downloaded.
-    fn from_file(&self, cx: &Context<'_>) -> Option<RuleSet> {
+    fn load_file(&self, cx: &Context<'_>) -> Option<RuleSet> {
         let path = self.plan.vehicle.path()?;
         let bytes = match vehicle::content(path) {
             Ok(bytes) => bytes,
@@ -148,7 +148,7 @@ impl Provider<'_> {
         self.judged(parsed, cx)
     }
 
-    fn from_payload(&self, cx: &Context<'_>) -> Option<RuleSet> {
+    fn load_payload(&self, cx: &Context<'_>) -> Option<RuleSet> {
         if self.payload.is_empty() && matches!(self.plan.vehicle, Vehicle::Http(_)) {
             return None; // an empty set would count as loaded
         }

@@ -22,6 +22,7 @@ proxy-providers:
     payload:
       - {name: US 2, type: socks5, server: x.y, port: 1}
       - {name: HK 2, type: socks5, server: x.y, port: 1}
+    health-check: {enable: false, url: 'http://off.test/', interval: 60}
   one:
     type: inline
     payload:
@@ -79,7 +80,7 @@ fn tests_have_mihomos_defaults() {
     assert_eq!(check("type: url-test, proxies: [a], interval: 0, expected-status: '*'").interval, usual);
     // Of a provider: its URL, and its interval where the group has nothing else.
     let used = check("type: url-test, use: [two, one]");
-    assert_eq!((used.url.as_str(), used.interval), ("http://check.test/", Some(Duration::from_secs(60))));
+    assert_eq!((used.url.as_str(), used.interval), ("http://off.test/", Some(Duration::from_secs(60))));
     assert_eq!(check("type: select, use: [one]").interval, Some(Duration::from_secs(60)));
     assert_eq!(check("type: url-test, use: [two]").interval, usual);
     assert_eq!(check("type: url-test, proxies: [a], use: [one]").interval, usual);

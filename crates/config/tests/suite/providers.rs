@@ -77,6 +77,7 @@ fn links_become_nodes_plain_and_in_base64() {
     assert_eq!(names(&provider("").nodes(bare.as_bytes()).unwrap()), ["🇭🇰: 1"]);
 }
 
+/// F-D5
 #[test]
 fn content_without_nodes_is_refused_in_known_words() {
     let error = |keys: &str, content: &str| provider(keys).nodes(content.as_bytes()).unwrap_err();
@@ -88,6 +89,7 @@ fn content_without_nodes_is_refused_in_known_words() {
     let only = error("", "proxies: [{name: a, type: ss}]\n").to_string();
     assert_eq!(only, "file doesn't have any proxy that can be used: 1 of type ss");
     assert!(matches!(error("", "<html>\n<body>: [\n"), ContentError::NotYaml(_)));
+    assert!(matches!(error("", "proxies: [{name: a, type: dir"), ContentError::NotYaml(_)));
     assert!(matches!(error("", "proxies: []\nproxies: []\n"), ContentError::NotYaml(_)));
     assert_eq!(error(", size-limit: 10", YAML), ContentError::TooLarge(10));
     assert_eq!(provider("").nodes(b"proxies: \xff").unwrap_err(), ContentError::NotText);
@@ -268,6 +270,27 @@ fn aliases_of_aliases_do_not_grow() {
     yaml.push_str("proxies: [{name: a, type: direct, junk: *a39}]\n");
     let nodes = provider("").nodes(yaml.as_bytes()).unwrap();
     assert!(nodes.outbounds[0].common.written.is_none());
+    let deep = format!("proxies: [{{name: a, type: direct, junk: {}{}}}]\n", "[".repeat(50_000), "]".repeat(50_000));
+    match provider("").nodes(deep.as_bytes()) {
+        Ok(nodes) => assert!(nodes.outbounds[0].common.written.is_none()),
+        Err(why) => assert!(matches!(why, ContentError::NotYaml(_)), "{why}"),
+    }
+}
+
+/// F-D3: what somebody else sends takes a bounded amount of everything.
+#[test]
+fn endless_lists_end() {
+    let links = "http://a.test#n\n".repeat(60_000);
+    let nodes = provider("").nodes(links.as_bytes()).unwrap();
+    assert_eq!((nodes.outbounds.len(), nodes.skipped.bad, nodes.skipped.reasons.len()), (50_000, 10_000, 20));
+    let kinds: String = (0..100).map(|n| format!("kind{n}://x\n")).collect();
+    let Err(ContentError::Empty(skipped)) = provider("").nodes(kinds.as_bytes()) else { panic!() };
+    assert_eq!((skipped.count(), skipped.unsupported.len(), skipped.unsupported["other"]), (100, 33, 68));
+    let chain: String =
+        (0..100).map(|n| format!("  - {{name: n{n}, type: direct, dialer-proxy: n{}}}\n", n + 1)).collect();
+    let text = format!("proxy-providers:\n  p:\n    type: inline\n    payload:\n{}", chain.replace("  - ", "      - "));
+    let plan = plan(&format!("{text}      - {{name: n100, type: direct}}\n"));
+    assert_eq!(plan.outbounds.len(), 1 + 17, "DIRECT, the end, and sixteen before it");
 }
 
 fn written(text: &str) -> Option<String> {
@@ -307,10 +330,13 @@ fn what_a_proxy_is_made_of_is_the_same_text_until_it_changes() {
     assert!(!format!("{:?}", plan(text).outbounds).contains("x.test:1 "), "it is a secret");
 }
 
+/// F-L2
 #[test]
 fn a_provider_that_is_wrong_shows_no_secret() {
-    let text =
-        "proxy-providers: {s: {type: inline, payload: [{name: a, type: vless, server: x, port: 1, uuid: hunter2hunter2hunter2hunter2hunter2}]}}\n";
+    let text = "proxy-providers: {s: {type: http, url: 'https://x.test/hunter2/hunter2', filter: '('}}\n";
+    let shown = loaded(text).problems.render(false);
+    assert!(shown.contains("not a regular expression") && !shown.contains("hunter2"), "{shown}");
+    let text = "proxy-providers: {s: {type: inline, payload: [{name: a, type: vless, server: x, port: 1, uuid: hunter2hunter2hunter2hunter2hunter2}]}}\n";
     let shown = loaded(text).problems.render(false);
     assert!(shown.contains("file doesn't have any proxy") && !shown.contains("hunter2"), "{shown}");
 }
