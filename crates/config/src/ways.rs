@@ -120,8 +120,8 @@ fn free(name: &Tag, provider: &Tag, taken: &HashSet<Tag>) -> Tag {
         return with_provider;
     }
     // One of the first `taken.len() + 1` numbers is free.
-    let numbered = (1..=taken.len().saturating_add(1)).map(|number| Tag::from(format!("{with_provider}-{number:02}")));
-    numbered.into_iter().find(|name| !taken.contains(name)).unwrap_or(with_provider)
+    let mut numbered = (1..=taken.len().saturating_add(1)).map(|n| Tag::from(format!("{with_provider}-{n:02}")));
+    numbered.find(|name| !taken.contains(name)).unwrap_or(with_provider)
 }
 
 /// The type as the API shows it.

@@ -340,3 +340,23 @@ fn a_provider_that_is_wrong_shows_no_secret() {
     let shown = loaded(text).problems.render(false);
     assert!(shown.contains("file doesn't have any proxy") && !shown.contains("hunter2"), "{shown}");
 }
+
+/// Content is read on whatever thread has time for it.
+#[test]
+fn plans_of_providers_go_where_they_are_needed() {
+    fn anywhere<T: Send + Sync + Clone + 'static>(_: &T) {}
+    let text = "\
+proxies: [{name: n, type: direct}]
+proxy-providers: {p: {type: inline, payload: [{name: n, type: direct}, {name: n (p), type: direct}]}}
+rule-providers: {r: {type: inline, behavior: domain, payload: [a.test]}}
+";
+    let plan = plan(text);
+    anywhere(&plan.ways);
+    anywhere(&plan.contents);
+    anywhere(&plan.rule_providers);
+    let again = plan.ways.assemble(&plan.contents);
+    let names = |outbounds: &[Outbound]| outbounds.iter().map(|outbound| outbound.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&again.outbounds), names(&plan.outbounds));
+    assert_eq!(names(&plan.outbounds), ["DIRECT", "n", "n (p)", "n (p) (p)"].map(Tag::new));
+    assert_eq!(again.nodes["p"].len(), 2);
+}
