@@ -43,17 +43,22 @@ pub(super) fn run(plan: &Plan) {
     }
 }
 
-/// Packets that the gateway has sent, to the origins and to the client: what its proxies carried, wherever it went from there.
+/// Ethernet, IPv4 and UDP in front of each payload.
+const HEADERS: u64 = 14 + 20 + 8;
+
+/// Datagrams that the gateway has sent, to the origins and to the client: what its proxies carried, wherever it went from
+/// there. Counted by their bytes, because datagrams that travel together are one packet to an interface, with one set of
+/// headers: of those, up to 3 % too few are counted.
 fn sent_on(lab: &GatewayLab) -> u64 {
     // The thread's own: `/proc/net` shows the namespace of the process's first thread.
     let table = lab.gateway().run(|| fs::read_to_string("/proc/thread-self/net/dev")).expect("a table of interfaces");
     let sent = |line: &str| {
         let (interface, counts) = line.split_once(':')?;
-        // The receiving side has eight columns, its sending twin begins with bytes and packets.
-        let packets = counts.split_ascii_whitespace().nth(9)?;
-        [LAN, WAN].contains(&interface.trim()).then(|| packets.parse::<u64>().expect("a number"))
+        // The receiving side has eight columns, its sending twin begins with bytes.
+        let bytes = counts.split_ascii_whitespace().nth(8)?;
+        [LAN, WAN].contains(&interface.trim()).then(|| bytes.parse::<u64>().expect("a number"))
     };
-    table.lines().filter_map(sent).sum()
+    table.lines().filter_map(sent).sum::<u64>() / (PAYLOAD as u64 + HEADERS)
 }
 
 fn leg(plan: &Plan, lab: &GatewayLab, captors: &[Captor], echoes: &[UdpOrigin], load: Load) {
