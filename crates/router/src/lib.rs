@@ -61,6 +61,7 @@ mod query;
 mod ranges;
 mod rule;
 mod rules;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -78,6 +79,7 @@ pub use query::{Address, Opener, Process, Query};
 pub use ranges::{BadRanges, IntRanges};
 pub use rule::{Reason, RuleError, RuleErrorKind, RuleKind, RuleWarning, RuleWarningKind};
 pub use rules::{Cursor, RuleInfo, Rules, Sources, Step, Verdict};
+pub use tally::RuleStats;
 pub use trace::{Trace, TraceResult, TracedRule};
 
 use rule::shown;

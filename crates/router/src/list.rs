@@ -16,6 +16,7 @@ use crate::domain::regex_set;
 use crate::query::{Destination, Facts};
 use crate::rule::{Condition, End, IpTest, Outcome, Test};
 use crate::rules::RuleInfo;
+use crate::tally::Tally;
 
 /// A rule of a list.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub(crate) struct Rule {
     pub(crate) info: Arc<RuleInfo>,
     pub(crate) condition: Condition,
     pub(crate) action: Action,
+    pub(crate) tally: Tally,
 }
 
 /// What happens when a rule matches.

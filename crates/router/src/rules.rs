@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use adit_net::Tag;
 
@@ -15,6 +16,7 @@ use crate::query::Query;
 use crate::rule::{
     Compiler, Fault, Outcome, Place, RuleError, RuleErrorKind, RuleKind, RuleLine, RuleWarning, RuleWarningKind, shown,
 };
+use crate::tally::{RuleStats, Tally, stats};
 
 /// What rules are compiled from.
 #[derive(Clone, Copy)]
@@ -35,12 +37,15 @@ pub struct Sources<'a> {
     pub processes: bool,
 }
 
-/// The compiled rules. Shared by all connections; immutable, apart from the rule sets behind their handles.
+/// The compiled rules. Shared by all connections; immutable, apart from the rule sets behind their handles, what is
+/// counted, and rules that are [switched off](Rules::set_disabled).
 #[derive(Debug)]
 pub struct Rules {
     /// The main list, then the sub-rule lists.
     lists: Vec<List>,
     warnings: Vec<RuleWarning>,
+    /// Decisions that no rule made.
+    unmatched: Tally,
 }
 
 /// One rule as the API and the log show it.
@@ -153,7 +158,7 @@ impl Rules {
         if errors.is_empty() {
             errors.extend(nesting_error(&lists, sources));
         }
-        if errors.is_empty() { Ok(Self { lists, warnings }) } else { Err(errors) }
+        if errors.is_empty() { Ok(Self { lists, warnings, unmatched: Tally::default() }) } else { Err(errors) }
     }
 
     /// Where to begin: the main list, or the sub-rule list that a listener's `rule` names. A name that does not exist
@@ -180,18 +185,40 @@ impl Rules {
         loop {
             let Frame { list, at: from } = at.top();
             let found = self.lists.get(list as usize).and_then(|list| list.find(from, &facts));
-            match found {
-                None => match at.outer() {
+            let Some((rule, outcome)) = found else {
+                match at.outer() {
                     Some(outer) => at = outer,
-                    None => return Step::Use(Verdict::without_rule(at)),
-                },
-                Some((rule, Outcome::NeedAddress)) => return Step::NeedAddress(at.at_rule(rule)),
-                Some((rule, Outcome::NeedProcess)) => return Step::NeedProcess(at.at_rule(rule)),
-                Some((rule, _)) => match self.apply(at.at_rule(rule)) {
-                    Ok(verdict) => return Step::Use(verdict),
-                    Err(next) => at = next,
-                },
+                    None => {
+                        self.unmatched.hit(SystemTime::now());
+                        return Step::Use(Verdict::without_rule(at));
+                    }
+                }
+                continue;
+            };
+            at = at.at_rule(rule);
+            if self.is_disabled(at) {
+                at = at.behind();
+                continue;
             }
+            if outcome == Outcome::NeedAddress {
+                return Step::NeedAddress(at);
+            }
+            self.hit(at);
+            match self.apply(at) {
+                Ok(verdict) => return Step::Use(verdict),
+                Err(next) => at = next,
+            }
+        }
+    }
+
+    /// Whether somebody switched off the rule at `at`.
+    pub(crate) fn is_disabled(&self, at: Cursor) -> bool {
+        self.rule(at.top()).is_some_and(|rule| rule.tally.is_disabled())
+    }
+
+    fn hit(&self, at: Cursor) {
+        if let Some(rule) = self.rule(at.top()) {
+            rule.tally.hit(SystemTime::now());
         }
     }
 
@@ -233,6 +260,22 @@ impl Rules {
     /// The main list as the API shows it.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<RuleInfo>> {
         self.lists.first().into_iter().flat_map(|list| list.rules.iter().map(|rule| &rule.info))
+    }
+
+    /// What has become of each rule of the main list, in the order of [`Rules::iter`].
+    #[must_use]
+    pub fn stats(&self) -> Vec<RuleStats> {
+        let rules = self.lists.first().map_or(&[][..], |list| &list.rules);
+        stats(rules.iter().map(|rule| (&rule.tally, matches!(rule.action, Action::Use(_)))), &self.unmatched)
+    }
+
+    /// Switches a rule of the main list off, which then matches nothing, or on again. False if there is none at `index`.
+    pub fn set_disabled(&self, index: usize, is_disabled: bool) -> bool {
+        let rule = self.lists.first().and_then(|list| list.rules.get(index));
+        rule.is_some_and(|rule| {
+            rule.tally.set_disabled(is_disabled);
+            true
+        })
     }
 
     /// Number of rules of the main list.
@@ -374,7 +417,7 @@ impl Located<'_> {
                 _ => Tag::new(target.text),
             },
         });
-        Ok(Rule { info, condition, action })
+        Ok(Rule { info, condition, action, tally: Tally::default() })
     }
 
     fn unknown_list(&self, target: crate::rule::Piece<'_>, name: &str) -> Fault {

@@ -74,6 +74,10 @@ impl Rules {
                     None => break Step::Use(Verdict::without_rule(at)),
                 }
             };
+            if rule.tally.is_disabled() {
+                at = at.behind();
+                continue;
+            }
             let (outcome, reason) = rule.condition.explain(&facts);
             let result = match (outcome, &rule.action) {
                 (Outcome::Miss, _) => TraceResult::NotMatched,

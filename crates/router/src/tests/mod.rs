@@ -6,6 +6,7 @@ mod lists;
 mod logic;
 mod providers;
 mod resolution;
+mod stats;
 mod trace;
 mod types;
 
