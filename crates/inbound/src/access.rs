@@ -1,8 +1,8 @@
 //! Which clients are served at all.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use adit_net::ClientAddr;
+use adit_net::{ClientAddr, is_private};
 use ipnet::{IpNet, Ipv4Net};
 
 /// The sources a listener serves: `lan-allowed-ips` and `lan-disallowed-ips`, or the cautious default.
@@ -29,8 +29,7 @@ impl Access {
         Self::default()
     }
 
-    /// Only sources that cannot be on the internet: loopback, private (RFC 1918, RFC 4193), link-local (RFC 3927,
-    /// RFC 4291) and carrier-NAT (RFC 6598) addresses.
+    /// Only sources that cannot be on the internet ([`is_private`]).
     #[must_use]
     pub fn private_only() -> Self {
         Self { allowed: Allowed::PrivateOnly, denied: Vec::new() }
@@ -76,19 +75,6 @@ pub(crate) fn unmapped(prefix: IpNet) -> IpNet {
         return prefix;
     };
     Ipv4Net::new(v4, length).map_or(prefix, IpNet::V4)
-}
-
-fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local() || is_carrier_nat(ip),
-        IpAddr::V6(ip) => ip == Ipv6Addr::LOCALHOST || ip.is_unique_local() || ip.is_unicast_link_local(),
-    }
-}
-
-/// 100.64.0.0/10, RFC 6598.
-fn is_carrier_nat(ip: Ipv4Addr) -> bool {
-    let [first, second, ..] = ip.octets();
-    first == 100 && second & 0xC0 == 64
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod dialer;
 mod farewell;
 mod handler;
 mod listener;
+mod nearby;
 mod peek;
 mod relay;
 mod resolve;
@@ -41,6 +42,7 @@ pub use dialer::{BoxFuture, Datagrams, Dial, DialError, Dialer, RecvDatagram, Se
 pub use farewell::{farewell, linger};
 pub use handler::{Accepted, Handler, Packet, Reply, ReturnPath};
 pub use listener::{Listener, is_own_listener};
+pub use nearby::{OnLink, is_private};
 pub use peek::{PEEK_LIMIT, peek};
 pub use relay::{Broken, Counters, End, Limits, Side, relay};
 pub use resolve::{HostsEntry, HostsTable, Resolve, ResolveError, SystemResolver, Through, WithHosts, WithoutIpv6};
