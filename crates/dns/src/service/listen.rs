@@ -7,6 +7,7 @@ use std::sync::Arc;
 use adit_net::{Listener, Shutdown, listen_udp};
 use tokio::net::UdpSocket;
 
+use super::audience::Audience;
 use super::{Service, tcp, udp};
 
 /// How often two free ports of one number are looked for.
@@ -15,6 +16,9 @@ const TRIES: usize = 16;
 /// `dns.listen`: UDP and TCP on one address and port.
 ///
 /// Bind it, then run it; the service can be another one from question to question.
+///
+/// Sources on the internet get no answer and no connection: answered are private, loopback, link-local and carrier-NAT
+/// addresses, those in a network of one of this host's interfaces, and whoever asks at a loopback address.
 #[derive(Debug)]
 pub struct DnsServer {
     tcp: Listener,
@@ -57,10 +61,11 @@ impl DnsServer {
         shutdown: Shutdown,
     ) -> io::Result<()> {
         let service: Arc<dyn Fn() -> Service + Send + Sync> = Arc::new(service);
-        let datagrams = udp::Door::new(self.udp, Arc::clone(&service))?;
+        let audience = Arc::new(Audience::default());
+        let datagrams = udp::Door::new(self.udp, Arc::clone(&audience), Arc::clone(&service))?;
         tokio::select! {
             () = datagrams.run() => {}
-            () = tcp::run(self.tcp, service) => {}
+            () = tcp::run(self.tcp, &audience, service) => {}
             () = shutdown.started() => {}
         }
         Ok(())

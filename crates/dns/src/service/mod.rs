@@ -17,6 +17,7 @@ use self::gate::{Gate, Place};
 use self::reversed::reversed;
 
 mod alias;
+mod audience;
 mod gate;
 mod listen;
 mod options;

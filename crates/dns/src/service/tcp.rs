@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::audience::Audience;
 use super::gate::Gate;
 use super::{Now, Service};
 use crate::reply::Limit;
@@ -27,13 +28,17 @@ const ROOM: usize = 2048;
 type Services = Arc<dyn Fn() -> Service + Send + Sync>;
 
 /// Never returns.
-pub(super) async fn run(listener: Listener, services: Services) {
+pub(super) async fn run(listener: Listener, audience: &Audience, services: Services) {
     let gate = Gate::new(CONNECTIONS);
     let mut connections = JoinSet::new();
     loop {
         let (stream, client) = listener.accept().await;
         while connections.try_join_next().is_some() {}
         let client = client.ip();
+        let ours = || stream.local_addr().ok().map(|ours| ours.ip());
+        if !audience.admits(client, ours, std::time::Instant::now) {
+            continue;
+        }
         let Some(place) = gate.enter(client) else { continue };
         let services = Arc::clone(&services);
         connections.spawn(async move {

@@ -5,6 +5,7 @@ use std::array::from_fn;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use socket2::SockRef;
@@ -12,6 +13,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
+use super::audience::Audience;
 use super::{Now, Service};
 use crate::reply::Limit;
 
@@ -26,6 +28,7 @@ const KERNEL_BUFFER: usize = 1024 * 1024;
 
 pub(super) struct Door {
     socket: Arc<Socket>,
+    audience: Arc<Audience>,
     service: Arc<dyn Fn() -> Service + Send + Sync>,
 }
 
@@ -42,11 +45,15 @@ struct Path {
 }
 
 impl Door {
-    pub(super) fn new(io: UdpSocket, service: Arc<dyn Fn() -> Service + Send + Sync>) -> io::Result<Self> {
+    pub(super) fn new(
+        io: UdpSocket,
+        audience: Arc<Audience>,
+        service: Arc<dyn Fn() -> Service + Send + Sync>,
+    ) -> io::Result<Self> {
         let state = UdpSocketState::new((&io).into())?;
         let _ = SockRef::from(&io).set_recv_buffer_size(KERNEL_BUFFER);
         let _ = SockRef::from(&io).set_send_buffer_size(KERNEL_BUFFER);
-        Ok(Self { socket: Arc::new(Socket { io, state }), service })
+        Ok(Self { socket: Arc::new(Socket { io, state }), audience, service })
     }
 
     /// Never returns: a socket's errors are some datagram's, and the next one is received all the same.
@@ -68,6 +75,9 @@ impl Door {
             let service = (self.service)();
             for (train, meta) in bytes.chunks_exact(TRAIN).zip(&metas).take(count) {
                 let path = Path { client: meta.addr, ours: meta.dst_ip };
+                if !self.audience.admits(path.client.ip(), || path.ours, Instant::now) {
+                    continue;
+                }
                 let train = train.get(..meta.len).unwrap_or_default();
                 for datagram in train.chunks(meta.stride.max(1)) {
                     match service.answer_now(datagram, Limit::Datagram, &mut answer) {

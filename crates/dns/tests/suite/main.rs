@@ -14,6 +14,7 @@ mod resolver;
 mod script;
 mod servers;
 mod sockets;
+mod strangers;
 mod streams;
 mod tls;
 mod world;
