@@ -15,6 +15,9 @@ use crate::table::{Samples, adit_against, head, row};
 
 /// Client sockets of `dnsperf`, one thread.
 const CLIENTS: &str = "8";
+/// Who runs where.
+const SERVERS_CORE: &str = "0";
+const ASKERS_CORE: &str = "1";
 /// Questions that wait for an answer at once.
 const OPEN: &str = "200";
 
@@ -22,8 +25,8 @@ const METHOD: &str = "
 # DNS
 
 The namespaces of the chapter before; `dnsperf` (one thread, 8 sockets, 200 questions open) asks the gateway over UDP for A records of a list of
-names, again and again. Asker and server share two cores, so answers/s is bounded by both; CPU per answer is the server's own. Every list is
-asked once before anything counts. *Fake addresses*: Mihomo remembers 1,000 in memory, of 10,000 names it gives each a new address each time; with
+names, again and again. The server has a core of its own and the asker another: shared cores would show the asker's cost in every row. An asker
+that has no core left bounds answers/s all the same; CPU per answer is the server's own. Every list is asked once before anything counts. *Fake addresses*: Mihomo remembers 1,000 in memory, of 10,000 names it gives each a new address each time; with
 500 it answers from memory. Ours remembers the whole range. *Remembered*: `enhanced-mode: normal`, an upstream that knows 1,000 names with a
 lifetime of 60 s.";
 
@@ -67,7 +70,12 @@ fn servers(plan: &Plan, lab: &GatewayLab, yaml: &str) -> Vec<Server> {
     let one = |&(name, subject): &(&'static str, Subject)| {
         let port = free_port();
         let yaml = format!("dns: {{ enable: true, ipv6: false, listen: '0.0.0.0:{port}', {yaml} }}");
-        Server { name, proxy: start(lab, subject, &yaml, &[port]), port }
+        let proxy = start(lab, subject, &yaml, &[port]);
+        let pid = proxy.process.id().to_string();
+        let pinned =
+            Command::new("taskset").args(["-a", "-p", "-c", SERVERS_CORE, &pid]).stdout(Stdio::null()).status();
+        assert!(pinned.is_ok_and(|status| status.success()), "two cores are needed");
+        Server { name, proxy, port }
     };
     plan.subjects.iter().map(one).collect()
 }
@@ -82,8 +90,22 @@ struct Asked {
 impl Server {
     /// Asks for every name of `list` once, or for `seconds`.
     fn ask(&self, lab: &GatewayLab, list: &std::path::Path, seconds: Option<u32>) -> Asked {
-        let mut command = Command::new("dnsperf");
-        command.args(["-s", &LAN_V4.to_string(), "-p", &self.port.to_string(), "-c", CLIENTS, "-T", "1", "-q", OPEN]);
+        let mut command = Command::new("taskset");
+        command.args([
+            "-c",
+            ASKERS_CORE,
+            "dnsperf",
+            "-s",
+            &LAN_V4.to_string(),
+            "-p",
+            &self.port.to_string(),
+            "-c",
+            CLIENTS,
+            "-T",
+            "1",
+            "-q",
+            OPEN,
+        ]);
         command.arg("-d").arg(list).stdin(Stdio::null());
         match seconds {
             Some(seconds) => command.args(["-l", &seconds.to_string()]),
