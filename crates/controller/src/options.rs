@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use adit_net::Secret;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Where the controller listens, and whom it answers.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +44,21 @@ pub struct Cors {
     pub origins: Vec<String>,
     /// Whether pages of the internet may reach a controller in a private network (`Access-Control-Request-Private-Network`).
     pub private_network: bool,
+}
+
+impl TlsListener {
+    /// A listener at `at` with a certificate chain (PEM, leaf first) and its key (PEM: PKCS#8, SEC1 or PKCS#1).
+    ///
+    /// # Errors
+    /// Says what is wrong with either, or that they do not belong together.
+    pub fn from_pem(at: SocketAddr, chain: &str, key: &Secret) -> Result<Self, String> {
+        let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>();
+        let chain = chain.map_err(|error| format!("the certificate: {error}"))?;
+        let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes());
+        let key = key.map_err(|error| format!("the private key: {error}"))?;
+        let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+        Ok(Self { at, config: Arc::new(config.map_err(|error| error.to_string())?) })
+    }
 }
 
 impl Options {

@@ -102,7 +102,12 @@ async fn talk(mut socket: WebSocket, mut source: impl Source) {
             },
             // Pings are answered by the library while it is read from.
             heard = socket.recv() => match heard {
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(Message::Close(_))) => {
+                    // Reading on sends the answer that is due (RFC 6455, 5.5.1), and finds the end.
+                    let _ = timeout(PATIENCE, socket.recv()).await;
+                    return;
+                }
+                Some(Err(_)) | None => return,
                 Some(Ok(_)) => {
                     is_heard = true;
                     continue;
