@@ -141,7 +141,7 @@ fn round(sockets: &[UdpSocket], to: impl Fn(usize) -> SocketAddr, name: &str) ->
 #[test]
 fn five_thousand_flows_keep_their_mapping() {
     adit_net::raise_descriptor_limit().unwrap();
-    let setup = Setup { mode: Mode::Tproxy, kill_switch: false, listed: true, log: "warning", rules: FLOW_RULES };
+    let setup = Setup { log: "warning", rules: FLOW_RULES, ..Setup::by_exit(Mode::Tproxy, false) };
     let scene = Scene::start(setup);
     let to = |flow: usize| FAMILIES[flow % 2].of(scene.udp[0].addr(), scene.udp[0].addr_v6());
     let open = || -> Vec<UdpSocket> { (0..FLOWS).map(|flow| socket(FAMILIES[flow % 2])).collect() };

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::Command;
 
-use super::scene::{FAMILIES, Family, PATIENCE, Place, Scene, Visitor, everywhere, in_both_modes};
+use super::scene::{FAMILIES, Family, Mode, PATIENCE, Place, Scene, Setup, Visitor, everywhere, in_both_modes};
 
 #[test]
 fn curl_leaves_by_the_ruled_way() {
@@ -48,6 +48,25 @@ fn dig_gets_a_fake_address_that_carries_the_name() {
             scene.exit_is_asked_for(&format!("tcp:{name}:{}", scene.web.port()));
         });
     });
+}
+
+/// `redir-host`: clients get real addresses, and a connection to one is ruled and carried by the name it was given for.
+#[test]
+fn a_real_address_carries_the_name_it_was_given_for() {
+    let rules = "  - DOMAIN,process.test,exit\n  - MATCH,DIRECT\n";
+    let setup = Setup { enhanced: "redir-host", rules, ..Setup::by_exit(Mode::Tproxy, false) };
+    let scene = Scene::start(setup);
+    for (place, family) in [(Place::Client, Family::V4), (Place::Host, Family::V6)] {
+        let kind = family.of("A", "AAAA");
+        let real: IpAddr = scene.dig(place, family.foreign(), &[kind, "process.test"]).parse().unwrap();
+        assert!(!is_fake(real), "{real}");
+        assert_eq!(
+            visits(&scene, place, SocketAddr::new(real, scene.web.port())),
+            Visitor::Exit,
+            "{place:?} {family:?}"
+        );
+        scene.exit_is_asked_for(&format!("tcp:process.test:{}", scene.web.port()));
+    }
 }
 
 /// PROCESS-NAME: two programs of the host ask for the same name.

@@ -116,6 +116,8 @@ pub(super) struct Setup {
     pub(super) kill_switch: bool,
     /// Whether the listener is an entry of `listeners` rather than a port of the classic kind.
     pub(super) listed: bool,
+    /// `enhanced-mode`.
+    pub(super) enhanced: &'static str,
     /// `log-level`.
     pub(super) log: &'static str,
     /// Lines of the rules section.
@@ -125,7 +127,7 @@ pub(super) struct Setup {
 impl Setup {
     /// Everything leaves by the exit.
     pub(super) fn by_exit(mode: Mode, kill_switch: bool) -> Self {
-        Self { mode, kill_switch, listed: true, log: "debug", rules: "  - MATCH,exit\n" }
+        Self { mode, kill_switch, listed: true, enhanced: "fake-ip", log: "debug", rules: "  - MATCH,exit\n" }
     }
 }
 
@@ -156,7 +158,14 @@ impl Scene {
     fn shared(mode: Mode) -> &'static Self {
         static SCENES: [OnceLock<Scene>; 2] = [const { OnceLock::new() }; 2];
         SCENES[mode as usize].get_or_init(|| {
-            Self::start(Setup { mode, kill_switch: false, listed: false, log: "debug", rules: SHARED_RULES })
+            Self::start(Setup {
+                mode,
+                kill_switch: false,
+                listed: false,
+                enhanced: "fake-ip",
+                log: "debug",
+                rules: SHARED_RULES,
+            })
         })
     }
 
@@ -208,7 +217,7 @@ impl Scene {
         format!(
             "{listener}\nlog-level: {}\nipv6: true\nrouting-mark: 45\n\
              find-process-mode: strict\nprofile: {{ store-fake-ip: true }}\n\
-             dns:\n  enable: true\n  listen: '[::]:{DNS_PORT}'\n  ipv6: true\n  enhanced-mode: fake-ip\n  \
+             dns:\n  enable: true\n  listen: '[::]:{DNS_PORT}'\n  ipv6: true\n  enhanced-mode: {}\n  \
              fake-ip-range: 198.18.0.1/16\n  fake-ip-range6: fdfe:dcba:9876::1/112\n  nameserver: ['{server}']\n  \
              default-nameserver: ['{server}']\n  proxy-server-nameserver: ['{server}']\n\
              sniffer:\n  enable: true\n  override-destination: false\n  sniff:\n    HTTP: {{ ports: [{web}] }}\n    \
@@ -219,6 +228,7 @@ impl Scene {
              reality-opts: {{ public-key: {PUBLIC_KEY}, short-id: '{SHORT_ID}' }}\n\
              rules:\n{}",
             setup.log,
+            setup.enhanced,
             setup.rules.replace("PYTHON", &python_name()),
         )
     }
@@ -258,7 +268,7 @@ impl Scene {
             let families = "nft list set inet adit alive | grep -o 'ipv[46]' | wc -l";
             self.lab.apply(&format!("timeout 10 sh -c \"until [ \\$({families}) = 2 ]; do sleep 0.02; done\""));
         }
-        let (host, way) = match self.setup.rules.contains("exit") {
+        let (host, way) = match self.setup.enhanced == "fake-ip" && self.setup.rules.contains("exit") {
             true => ("warm.proxied.test", Visitor::Exit),
             false => ("direct.test", Visitor::Wan),
         };
