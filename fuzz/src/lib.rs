@@ -14,6 +14,7 @@ mod reality;
 mod router;
 mod sniffer;
 mod socks;
+mod subscription;
 mod wireguard;
 
 pub use config::{config, link, wg_quick};
@@ -25,6 +26,7 @@ pub use reality::{reality_handshake, reality_messages, reality_opener};
 pub use router::{geo_dat, geo_mmdb, mrs, provider, rules};
 pub use sniffer::{sniff_http, sniff_quic, sniff_tls};
 pub use socks::socks;
+pub use subscription::subscription;
 pub use wireguard::{wg_datagram, wg_fragments, wg_inner, wg_tcp};
 
 #[cfg(test)]
@@ -61,6 +63,6 @@ mod tests {
     seeds! {
         socks http_request http_response http_chunked vless vision reality_handshake reality_opener reality_messages
         rules provider mrs geo_dat geo_mmdb names config link wg_quick wg_datagram wg_inner wg_tcp wg_fragments dns_answer nameserver
-        dns_query dns_stream hosts_file resolv_conf sniff_tls sniff_http sniff_quic
+        dns_query dns_stream hosts_file resolv_conf sniff_tls sniff_http sniff_quic subscription
     }
 }
