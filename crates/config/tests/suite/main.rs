@@ -11,6 +11,7 @@ mod groups;
 mod import;
 mod inbounds;
 mod links;
+mod migrating;
 mod providers;
 mod proxies;
 mod scene;
