@@ -20,7 +20,16 @@ type Chains = &'static [(&'static str, Option<&'static str>)];
 
 /// Our chains, by table.
 const TABLES: [(&str, Chains); 3] = [
-    ("filter", &[("ADIT_GUARD_OUTPUT", Some("OUTPUT")), ("ADIT_GUARD_LAST", None)]),
+    (
+        "filter",
+        &[
+            ("ADIT_OUTPUT", Some("OUTPUT")),
+            ("ADIT_FORWARD", Some("FORWARD")),
+            ("ADIT_FAKE", None),
+            ("ADIT_GUARD_OUTPUT", Some("OUTPUT")),
+            ("ADIT_GUARD_LAST", None),
+        ],
+    ),
     (
         "mangle",
         &[

@@ -97,7 +97,13 @@ fn chains(options: &Options) -> Vec<Chain> {
     }
     chains.extend([own(options), bypass(options)]);
     match options.mode {
-        Mode::Redirect => redirect(options, &mut chains),
+        Mode::Redirect => {
+            redirect(options, &mut chains);
+            // With a kill switch nothing of the kind gets out anyway.
+            if !options.kill_switch && !options.fake.is_empty() {
+                refuse_fakes(options, &mut chains);
+            }
+        }
         Mode::Tproxy => {
             tproxy(options, &mut chains);
             if let Some(port) = options.dns {
@@ -199,6 +205,26 @@ fn redirect(options: &Options, chains: &mut Vec<Chain>) {
         chains.push(Chain::hooked("prerouting", &hook, PREROUTING).rules(from(&options.interfaces, "goto forwarded")));
         let forwarded = Chain::plain("forwarded", FORWARDED).rules(marks(options).map(|mark| format!("{mark} accept")));
         chains.push(capture(forwarded));
+    }
+}
+
+/// Datagrams to fake addresses, which REDIRECT cannot carry: whoever sends them (QUIC) is told at once, and takes TCP.
+fn refuse_fakes(options: &Options, chains: &mut Vec<Chain>) {
+    const ABOUT: &str = "Nobody answers datagrams to fake addresses: their senders are told.";
+    let refuse = |chain: Chain| {
+        let fakes = sets::present(options, sets::Kind::Fake);
+        let refusals = fakes.map(|(family, set)| format!("{family} daddr @{set} reject with icmpx port-unreachable"));
+        chain.rule("meta l4proto != udp accept").rules(gate(options)).rules(refusals.collect::<Vec<_>>())
+    };
+    if options.host {
+        chains.push(refuse(Chain::hooked("fake_output", "filter hook output priority filter - 10", ABOUT)));
+    }
+    if !options.interfaces.is_empty() {
+        chains.push(
+            Chain::hooked("fake_forward", "filter hook forward priority filter - 10", ABOUT)
+                .rules(from(&options.interfaces, "goto fake_forwarded")),
+        );
+        chains.push(refuse(Chain::plain("fake_forwarded", ABOUT)));
     }
 }
 

@@ -26,10 +26,16 @@ impl Rules<'_> {
         self.family == Family::V4 || self.options.ipv6
     }
 
-    /// The kill switch for what this host sends: after addresses were rewritten.
+    /// After addresses were rewritten: the kill switch for what this host sends, or what REDIRECT cannot carry.
     fn filter(&self) -> Table {
         let mut table = Table::new("filter");
-        if !self.options.kill_switch || !self.options.host {
+        if !self.options.kill_switch {
+            if self.is_captured() && self.options.mode == Mode::Redirect {
+                self.refuse_fakes(&mut table);
+            }
+            return table;
+        }
+        if !self.options.host {
             return table;
         }
         const CHAIN: &str = "ADIT_GUARD_OUTPUT";
@@ -41,6 +47,27 @@ impl Rules<'_> {
         }
         self.guarded(&mut table, CHAIN, "ADIT_GUARD_LAST");
         table
+    }
+
+    /// Datagrams to fake addresses: whoever sends them (QUIC) is told at once, and takes TCP.
+    fn refuse_fakes(&self, table: &mut Table) {
+        const CHAIN: &str = "ADIT_FAKE";
+        let fakes = self.of_family(Kind::Fake);
+        if fakes.is_empty() {
+            return;
+        }
+        if self.options.host {
+            table.rule("ADIT_OUTPUT", format!("-p udp -g {CHAIN}"));
+        }
+        self.from(table, "ADIT_FORWARD", &format!("-p udp -g {CHAIN}"));
+        self.gate(table, CHAIN);
+        let told = match self.family {
+            Family::V4 => "icmp-port-unreachable",
+            Family::V6 => "icmp6-port-unreachable",
+        };
+        for network in fakes {
+            table.rule(CHAIN, format!("-p udp -d {network} -j REJECT --reject-with {told}"));
+        }
     }
 
     fn mangle(&self) -> Table {

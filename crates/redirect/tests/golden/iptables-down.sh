@@ -58,12 +58,20 @@ if iptables -w -t mangle -S ADIT_OUTPUT >/dev/null 2>&1; then
 COMMIT
 EOF
 fi
-if iptables -w -t filter -S ADIT_GUARD_OUTPUT >/dev/null 2>&1; then
+if iptables -w -t filter -S ADIT_OUTPUT >/dev/null 2>&1; then
+	while iptables -w -t filter -D OUTPUT -j ADIT_OUTPUT 2>/dev/null; do :; done
+	while iptables -w -t filter -D FORWARD -j ADIT_FORWARD 2>/dev/null; do :; done
 	while iptables -w -t filter -D OUTPUT -j ADIT_GUARD_OUTPUT 2>/dev/null; do :; done
 	iptables-restore -w --noflush <<'EOF'
 *filter
+:ADIT_OUTPUT - [0:0]
+:ADIT_FORWARD - [0:0]
+:ADIT_FAKE - [0:0]
 :ADIT_GUARD_OUTPUT - [0:0]
 :ADIT_GUARD_LAST - [0:0]
+-X ADIT_OUTPUT
+-X ADIT_FORWARD
+-X ADIT_FAKE
 -X ADIT_GUARD_OUTPUT
 -X ADIT_GUARD_LAST
 COMMIT
@@ -128,12 +136,20 @@ if ip6tables -w -t mangle -S ADIT_OUTPUT >/dev/null 2>&1; then
 COMMIT
 EOF
 fi
-if ip6tables -w -t filter -S ADIT_GUARD_OUTPUT >/dev/null 2>&1; then
+if ip6tables -w -t filter -S ADIT_OUTPUT >/dev/null 2>&1; then
+	while ip6tables -w -t filter -D OUTPUT -j ADIT_OUTPUT 2>/dev/null; do :; done
+	while ip6tables -w -t filter -D FORWARD -j ADIT_FORWARD 2>/dev/null; do :; done
 	while ip6tables -w -t filter -D OUTPUT -j ADIT_GUARD_OUTPUT 2>/dev/null; do :; done
 	ip6tables-restore -w --noflush <<'EOF'
 *filter
+:ADIT_OUTPUT - [0:0]
+:ADIT_FORWARD - [0:0]
+:ADIT_FAKE - [0:0]
 :ADIT_GUARD_OUTPUT - [0:0]
 :ADIT_GUARD_LAST - [0:0]
+-X ADIT_OUTPUT
+-X ADIT_FORWARD
+-X ADIT_FAKE
 -X ADIT_GUARD_OUTPUT
 -X ADIT_GUARD_LAST
 COMMIT

@@ -2,12 +2,25 @@
 set -eu
 
 hooks=
+iptables -w -t filter -C OUTPUT -j ADIT_OUTPUT 2>/dev/null || hooks="$hooks
+-I OUTPUT -j ADIT_OUTPUT"
+iptables -w -t filter -C FORWARD -j ADIT_FORWARD 2>/dev/null || hooks="$hooks
+-I FORWARD -j ADIT_FORWARD"
 iptables -w -t filter -C OUTPUT -j ADIT_GUARD_OUTPUT 2>/dev/null || hooks="$hooks
 -I OUTPUT -j ADIT_GUARD_OUTPUT"
 { cat <<'EOF'; echo "$hooks"; echo COMMIT; } | iptables-restore -w --noflush
 *filter
+:ADIT_OUTPUT - [0:0]
+:ADIT_FORWARD - [0:0]
+:ADIT_FAKE - [0:0]
 :ADIT_GUARD_OUTPUT - [0:0]
 :ADIT_GUARD_LAST - [0:0]
+-A ADIT_OUTPUT -p udp -g ADIT_FAKE
+-A ADIT_FORWARD -i lan0 -p udp -g ADIT_FAKE
+-A ADIT_FORWARD -i docker0 -p udp -g ADIT_FAKE
+-A ADIT_FORWARD -i br-+ -p udp -g ADIT_FAKE
+-A ADIT_FAKE -m recent ! --rcheck --seconds 5 --name adit4 --mask 0.0.0.0 -j RETURN
+-A ADIT_FAKE -p udp -d 198.18.0.0/16 -j REJECT --reject-with icmp-port-unreachable
 EOF
 hooks=
 iptables -w -t mangle -C OUTPUT -j ADIT_OUTPUT 2>/dev/null || hooks="$hooks
@@ -111,12 +124,25 @@ EOF
 
 if [ "$(cat /proc/sys/net/ipv6/conf/lo/disable_ipv6 2>/dev/null)" = 0 ]; then
 hooks=
+ip6tables -w -t filter -C OUTPUT -j ADIT_OUTPUT 2>/dev/null || hooks="$hooks
+-I OUTPUT -j ADIT_OUTPUT"
+ip6tables -w -t filter -C FORWARD -j ADIT_FORWARD 2>/dev/null || hooks="$hooks
+-I FORWARD -j ADIT_FORWARD"
 ip6tables -w -t filter -C OUTPUT -j ADIT_GUARD_OUTPUT 2>/dev/null || hooks="$hooks
 -I OUTPUT -j ADIT_GUARD_OUTPUT"
 { cat <<'EOF'; echo "$hooks"; echo COMMIT; } | ip6tables-restore -w --noflush
 *filter
+:ADIT_OUTPUT - [0:0]
+:ADIT_FORWARD - [0:0]
+:ADIT_FAKE - [0:0]
 :ADIT_GUARD_OUTPUT - [0:0]
 :ADIT_GUARD_LAST - [0:0]
+-A ADIT_OUTPUT -p udp -g ADIT_FAKE
+-A ADIT_FORWARD -i lan0 -p udp -g ADIT_FAKE
+-A ADIT_FORWARD -i docker0 -p udp -g ADIT_FAKE
+-A ADIT_FORWARD -i br-+ -p udp -g ADIT_FAKE
+-A ADIT_FAKE -m recent ! --rcheck --seconds 5 --name adit6 --mask :: -j RETURN
+-A ADIT_FAKE -p udp -d fc00::/18 -j REJECT --reject-with icmp6-port-unreachable
 EOF
 hooks=
 ip6tables -w -t mangle -C OUTPUT -j ADIT_OUTPUT 2>/dev/null || hooks="$hooks

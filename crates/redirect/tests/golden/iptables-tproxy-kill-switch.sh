@@ -14,10 +14,17 @@ if [ "$(cat /proc/sys/net/ipv6/conf/lo/disable_ipv6 2>/dev/null)" = 0 ]; then
 fi
 
 hooks=
+iptables -w -t filter -C OUTPUT -j ADIT_OUTPUT 2>/dev/null || hooks="$hooks
+-I OUTPUT -j ADIT_OUTPUT"
+iptables -w -t filter -C FORWARD -j ADIT_FORWARD 2>/dev/null || hooks="$hooks
+-I FORWARD -j ADIT_FORWARD"
 iptables -w -t filter -C OUTPUT -j ADIT_GUARD_OUTPUT 2>/dev/null || hooks="$hooks
 -I OUTPUT -j ADIT_GUARD_OUTPUT"
 { cat <<'EOF'; echo "$hooks"; echo COMMIT; } | iptables-restore -w --noflush
 *filter
+:ADIT_OUTPUT - [0:0]
+:ADIT_FORWARD - [0:0]
+:ADIT_FAKE - [0:0]
 :ADIT_GUARD_OUTPUT - [0:0]
 :ADIT_GUARD_LAST - [0:0]
 -A ADIT_GUARD_OUTPUT -o lo -j RETURN
@@ -209,10 +216,17 @@ EOF
 
 if [ "$(cat /proc/sys/net/ipv6/conf/lo/disable_ipv6 2>/dev/null)" = 0 ]; then
 hooks=
+ip6tables -w -t filter -C OUTPUT -j ADIT_OUTPUT 2>/dev/null || hooks="$hooks
+-I OUTPUT -j ADIT_OUTPUT"
+ip6tables -w -t filter -C FORWARD -j ADIT_FORWARD 2>/dev/null || hooks="$hooks
+-I FORWARD -j ADIT_FORWARD"
 ip6tables -w -t filter -C OUTPUT -j ADIT_GUARD_OUTPUT 2>/dev/null || hooks="$hooks
 -I OUTPUT -j ADIT_GUARD_OUTPUT"
 { cat <<'EOF'; echo "$hooks"; echo COMMIT; } | ip6tables-restore -w --noflush
 *filter
+:ADIT_OUTPUT - [0:0]
+:ADIT_FORWARD - [0:0]
+:ADIT_FAKE - [0:0]
 :ADIT_GUARD_OUTPUT - [0:0]
 :ADIT_GUARD_LAST - [0:0]
 -A ADIT_GUARD_OUTPUT -o lo -j RETURN

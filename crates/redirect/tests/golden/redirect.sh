@@ -137,6 +137,31 @@ table inet adit {
 		jump bypass
 		meta l4proto tcp redirect to :7893
 	}
+
+	# Nobody answers datagrams to fake addresses: their senders are told.
+	chain fake_output {
+		type filter hook output priority filter - 10; policy accept;
+		meta l4proto != udp accept
+		meta nfproto != @alive accept
+		ip daddr @fake4 reject with icmpx port-unreachable
+		ip6 daddr @fake6 reject with icmpx port-unreachable
+	}
+
+	# Nobody answers datagrams to fake addresses: their senders are told.
+	chain fake_forward {
+		type filter hook forward priority filter - 10; policy accept;
+		iifname "lan0" goto fake_forwarded
+		iifname "docker0" goto fake_forwarded
+		iifname "br-*" goto fake_forwarded
+	}
+
+	# Nobody answers datagrams to fake addresses: their senders are told.
+	chain fake_forwarded {
+		meta l4proto != udp accept
+		meta nfproto != @alive accept
+		ip daddr @fake4 reject with icmpx port-unreachable
+		ip6 daddr @fake6 reject with icmpx port-unreachable
+	}
 }
 EOF
 

@@ -1,6 +1,8 @@
 //! Who is captured and who is not.
 
+use std::io::ErrorKind;
 use std::net::UdpSocket;
+use std::time::Duration;
 
 use adit_redirect::Firewall::{Iptables, Nftables};
 use adit_redirect::{Bypass, Endpoint, Mode, Options, Owner, Transport};
@@ -61,6 +63,15 @@ fn what_is_let_through_goes_its_way() {
     }
 }
 
+/// What becomes of a datagram to `to`.
+fn refusal(to: &str) -> ErrorKind {
+    let any = if to.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
+    let socket = UdpSocket::bind(any).unwrap();
+    socket.connect(to).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.send(b"hello").and_then(|_| socket.recv(&mut [0; 8])).unwrap_err().kind()
+}
+
 /// A range of fake addresses is captured, although it lies among private ones.
 #[test]
 fn fake_addresses_are_captured() {
@@ -73,6 +84,13 @@ fn fake_addresses_are_captured() {
         for place in [&net.client, &net.gateway] {
             for to in ["10.255.0.9:80", "[fc00::9]:80"] {
                 assert_eq!(place.run(|| tcp(to)).as_deref(), Some(to));
+                // What cannot be captured is not left to time out somewhere.
+                if mode == Mode::Redirect {
+                    let told = place.run(|| refusal(to));
+                    // A host's own packet is refused while it is sent.
+                    let fits = matches!(told, ErrorKind::ConnectionRefused | ErrorKind::PermissionDenied);
+                    assert!(fits, "{firewall:?} {to}: {told}");
+                }
             }
         }
     }

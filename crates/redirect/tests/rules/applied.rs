@@ -1,6 +1,7 @@
 //! In a network namespace of the test's own.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use adit_redirect::{ApplyError, Firewall, Mode, Options, Plan};
 use adit_testkit::lab::Namespace;
@@ -34,6 +35,9 @@ fn namespace() -> Namespace {
     namespace.run(|| {
         said("nft", "add table inet filter");
         said("nft", "add table ip nat");
+        // The kernel adds the route to a new address a moment later.
+        let end = Instant::now() + Duration::from_secs(5);
+        while !said("ip", "-6 route show table local").contains("local fd09::1") && Instant::now() < end {}
     });
     namespace
 }
