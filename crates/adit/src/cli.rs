@@ -139,6 +139,8 @@ impl ConfigArgs {
         let named =
             self.file.clone().or_else(|| Some(self.home.as_ref()?.join("config.yaml")).filter(|file| file.exists()));
         let home = self.home_for(named.as_deref());
+        // Paths of the configuration are compared with it, and outlive a change of the working directory.
+        let home = std::path::absolute(&home).unwrap_or(home);
         let Some(file) = named else {
             return Ok(Source { name: "<built-in>".into(), text: adit_config::DEFAULT_CONFIG.into(), home });
         };

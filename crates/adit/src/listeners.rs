@@ -1,113 +1,211 @@
-//! What listens: bound first, so that an address in use ends the start instead of a client's patience, and run later.
+//! What listens: bound first, so that an address in use ends the start instead of a client's patience, and run later. A
+//! listener that another configuration has, too, goes on.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use adit_config::{DnsPlan, InboundPlan, Plan, TransparentPlan};
-use adit_dns::{DnsServer, Service};
+use adit_config::Plan;
+use adit_dns::DnsServer;
 use adit_engine::Engine;
-use adit_inbound::{BindError, Inbound, Interception, Kind, TransparentInbound};
+use adit_inbound::{BindError, Inbound, Interception, Kind, Options, TransparentInbound, TransparentOptions};
 use adit_net::{Shutdown, Task};
 use anyhow::Context as _;
 
-/// Bound listeners that do not serve yet.
+/// Listeners that serve.
+#[derive(Default)]
 pub(crate) struct Listeners {
-    inbounds: Vec<(Kind, Inbound)>,
-    transparent: Vec<TransparentInbound>,
-    dns: Option<DnsServer>,
+    running: Vec<Running>,
+    /// Those that serve their last clients.
+    ending: Vec<Task<()>>,
+}
+
+/// What a listener is told; equal ones can be kept.
+#[derive(Clone, PartialEq)]
+enum Door {
+    Inbound(Options),
+    Transparent(TransparentOptions),
+    Dns(SocketAddr),
+}
+
+struct Running {
+    door: Door,
+    /// Where it listens.
+    at: SocketAddr,
+    shutdown: Shutdown,
+    task: Task<()>,
+}
+
+/// A listener that is bound and does not serve yet.
+enum Listener {
+    Inbound(Inbound),
+    Transparent(TransparentInbound),
+    Dns(DnsServer),
+}
+
+/// What is to change.
+pub(crate) struct Bound {
+    /// Whether each that runs is to go on.
+    kept: Vec<bool>,
+    new: Vec<(Door, Listener)>,
 }
 
 impl Listeners {
-    /// Binds everything that `plan` listens on.
+    /// Binds everything that `plan` listens on and that does not run yet. A listener that is to be another one at the same
+    /// address is stopped first, because both cannot be bound.
     ///
     /// # Errors
     /// An address is in use, is not ours, or a right is missing.
-    pub(crate) fn bind(plan: &Plan) -> anyhow::Result<Self> {
-        Ok(Self {
-            inbounds: inbounds(&plan.inbounds)?,
-            transparent: transparent(&plan.transparent)?,
-            dns: plan.dns.as_ref().map(dns).transpose()?.flatten(),
-        })
+    pub(crate) fn bind(&mut self, plan: &Plan) -> anyhow::Result<Bound> {
+        let wanted = doors(plan);
+        let kept: Vec<bool> =
+            self.running.iter().map(|running| wanted.iter().any(|(door, _)| *door == running.door)).collect();
+        let mut new = Vec::new();
+        for (door, optional) in wanted {
+            if self.running.iter().any(|running| running.door == door) {
+                continue;
+            }
+            self.make_room(&door, &kept);
+            if let Some(listener) = door.bind(optional)? {
+                new.push((door, listener));
+            }
+        }
+        Ok(Bound { kept, new })
     }
 
-    /// Says what listens where, in Mihomo's words.
-    pub(crate) fn announce(&self) {
-        for (kind, inbound) in &self.inbounds {
-            let what = match kind {
-                Kind::Mixed => "Mixed(http+socks) proxy",
-                Kind::Http => "HTTP proxy",
-                Kind::Socks => "SOCKS proxy",
-            };
-            tracing::info!("{what} listening at: {}", inbound.local_addr());
+    /// Ends the listeners that go anyway and have the port of `door`, and waits a moment until their sockets are closed.
+    fn make_room(&self, door: &Door, kept: &[bool]) {
+        let in_the_way = self
+            .running
+            .iter()
+            .zip(kept)
+            .filter(|(running, kept)| !**kept && running.at.port() == door.at().port() && door.at().port() != 0);
+        for (running, _) in in_the_way {
+            running.shutdown.start();
+            for _ in 0..100 {
+                if std::net::TcpListener::bind(running.at).is_ok() {
+                    break;
+                }
+                std::thread::yield_now();
+            }
         }
-        for inbound in &self.transparent {
-            let what = match inbound.interception() {
-                Interception::Redirect => "Redirect proxy",
-                Interception::Tproxy => "TProxy server",
-            };
-            tracing::info!("{what} listening at: {}", inbound.local_addr());
+    }
+
+    /// Lets the new ones serve and the others end.
+    pub(crate) fn run(&mut self, bound: Bound, engine: &Arc<Engine>) {
+        let Bound { kept, new } = bound;
+        self.ending.retain(|task| !task.is_finished());
+        let mut kept = kept.into_iter();
+        for running in std::mem::take(&mut self.running) {
+            if kept.next() == Some(true) {
+                self.running.push(running);
+            } else {
+                running.shutdown.start();
+                self.ending.push(running.task);
+            }
         }
-        if let Some(dns) = &self.dns {
-            tracing::info!("DNS server listening at: {}", dns.local_addr());
+        for (door, listener) in new {
+            let shutdown = Shutdown::new();
+            announce(&listener);
+            let at = listener.local_addr();
+            let task = listener.run(engine, &shutdown);
+            self.running.push(Running { door, at, shutdown, task });
         }
+    }
+
+    /// No new clients from now on.
+    pub(crate) fn stop(&self) {
+        self.running.iter().for_each(|running| running.shutdown.start());
     }
 
     /// How to try it, if there is a listener that a client can name.
     pub(crate) fn trial(&self) -> Option<String> {
-        let (kind, inbound) = self.inbounds.first()?;
-        let scheme = if *kind == Kind::Socks { "socks5h" } else { "http" };
-        Some(format!("curl -x {scheme}://{} https://example.com/", from_here(inbound.local_addr())))
+        let (kind, at) = self.running.iter().find_map(|running| match &running.door {
+            Door::Inbound(options) => Some((options.kind, running.at)),
+            _ => None,
+        })?;
+        let scheme = if kind == Kind::Socks { "socks5h" } else { "http" };
+        Some(format!("curl -x {scheme}://{} https://example.com/", from_here(at)))
     }
 
     /// Whether nobody can reach us.
     pub(crate) fn is_empty(&self) -> bool {
-        self.inbounds.is_empty() && self.transparent.is_empty() && self.dns.is_none()
+        self.running.is_empty()
     }
 
     /// Whether host rules can send traffic here.
     pub(crate) fn intercepts(&self) -> bool {
-        !self.transparent.is_empty()
-    }
-
-    /// Serves until `shutdown` starts, or until the tasks are dropped.
-    pub(crate) fn run(self, engine: &Arc<Engine>, shutdown: &Shutdown) -> Vec<Task<()>> {
-        let mut tasks = Vec::new();
-        for (_, inbound) in self.inbounds {
-            tasks.push(Task::spawn("inbound", inbound.run(Arc::clone(engine), shutdown.clone())));
-        }
-        for inbound in self.transparent {
-            tasks.push(Task::spawn("transparent inbound", inbound.run(Arc::clone(engine), shutdown.clone())));
-        }
-        if let (Some(server), Some(service)) = (self.dns, engine.world().dns.clone()) {
-            tasks.push(Task::spawn("dns server", answer(server, service, shutdown.clone())));
-        }
-        tasks
+        self.running.iter().any(|running| matches!(running.door, Door::Transparent(_)))
     }
 }
 
-fn inbounds(plans: &[InboundPlan]) -> anyhow::Result<Vec<(Kind, Inbound)>> {
-    let mut bound = Vec::new();
-    for plan in plans {
-        let inbound = unless_missed(Inbound::bind(plan.options.clone()), plan.optional);
-        bound.extend(
-            inbound.with_context(|| format!("listener {}", plan.options.name))?.map(|it| (plan.options.kind, it)),
-        );
-    }
-    Ok(bound)
+/// What `plan` listens on, and whether each may be missing without being missed.
+fn doors(plan: &Plan) -> Vec<(Door, bool)> {
+    let inbounds = plan.inbounds.iter().map(|inbound| (Door::Inbound(inbound.options.clone()), inbound.optional));
+    let transparent = plan.transparent.iter().map(|one| (Door::Transparent(one.options.clone()), one.optional));
+    let dns = plan.dns.as_ref().and_then(|dns| dns.listen).map(|at| (Door::Dns(at), false));
+    inbounds.chain(transparent).chain(dns).collect()
 }
 
-fn transparent(plans: &[TransparentPlan]) -> anyhow::Result<Vec<TransparentInbound>> {
-    let mut bound = Vec::new();
-    for plan in plans {
-        let inbound = unless_missed(TransparentInbound::bind(plan.options.clone()), plan.optional);
-        bound.extend(inbound.with_context(|| format!("listener {}", plan.options.name))?);
+impl Door {
+    fn at(&self) -> SocketAddr {
+        match self {
+            Self::Inbound(options) => options.listen,
+            Self::Transparent(options) => options.listen,
+            Self::Dns(at) => *at,
+        }
     }
-    Ok(bound)
+
+    fn bind(&self, optional: bool) -> anyhow::Result<Option<Listener>> {
+        let (bound, name) = match self {
+            Self::Inbound(options) => (Inbound::bind(options.clone()).map(Listener::Inbound), &options.name),
+            Self::Transparent(options) => {
+                (TransparentInbound::bind(options.clone()).map(Listener::Transparent), &options.name)
+            }
+            Self::Dns(at) => return dns(*at).map(|server| Some(Listener::Dns(server))),
+        };
+        unless_missed(bound, optional).with_context(|| format!("listener {name}"))
+    }
 }
 
-fn dns(plan: &DnsPlan) -> anyhow::Result<Option<DnsServer>> {
-    let Some(at) = plan.listen else { return Ok(None) };
-    let server = DnsServer::bind(at).with_context(|| {
+impl Listener {
+    fn local_addr(&self) -> SocketAddr {
+        match self {
+            Self::Inbound(inbound) => inbound.local_addr(),
+            Self::Transparent(inbound) => inbound.local_addr(),
+            Self::Dns(server) => server.local_addr(),
+        }
+    }
+
+    /// Serves until `shutdown` starts, or until the task is dropped.
+    fn run(self, engine: &Arc<Engine>, shutdown: &Shutdown) -> Task<()> {
+        let (engine, shutdown) = (Arc::clone(engine), shutdown.clone());
+        match self {
+            Self::Inbound(inbound) => Task::spawn("inbound", inbound.run(engine, shutdown)),
+            Self::Transparent(inbound) => Task::spawn("transparent inbound", inbound.run(engine, shutdown)),
+            Self::Dns(server) => Task::spawn("dns server", answer(server, engine, shutdown)),
+        }
+    }
+}
+
+/// Says what listens where, in Mihomo's words.
+fn announce(listener: &Listener) {
+    let what = match listener {
+        Listener::Inbound(inbound) => match inbound.kind() {
+            Kind::Mixed => "Mixed(http+socks) proxy",
+            Kind::Http => "HTTP proxy",
+            Kind::Socks => "SOCKS proxy",
+        },
+        Listener::Transparent(inbound) => match inbound.interception() {
+            Interception::Redirect => "Redirect proxy",
+            Interception::Tproxy => "TProxy server",
+        },
+        Listener::Dns(_) => "DNS server",
+    };
+    tracing::info!("{what} listening at: {}", listener.local_addr());
+}
+
+fn dns(at: SocketAddr) -> anyhow::Result<DnsServer> {
+    DnsServer::bind(at).with_context(|| {
         let hint = if at.port() == 53 {
             "; port 53 needs CAP_NET_BIND_SERVICE, and systemd-resolved or dnsmasq may have it already: another port \
              (`dns.listen: 0.0.0.0:1053`) will do"
@@ -115,8 +213,7 @@ fn dns(plan: &DnsPlan) -> anyhow::Result<Option<DnsServer>> {
             ""
         };
         format!("dns.listen: cannot listen on {at}{hint}")
-    })?;
-    Ok(Some(server))
+    })
 }
 
 /// What was bound; none where it may be missing without being missed.
@@ -131,8 +228,12 @@ fn unless_missed<T>(outcome: Result<T, BindError>, optional: bool) -> Result<Opt
     }
 }
 
-async fn answer(server: DnsServer, service: Service, shutdown: Shutdown) {
-    if let Err(error) = server.run(move || service.clone(), shutdown).await {
+/// Answers as the world in use says.
+async fn answer(server: DnsServer, engine: Arc<Engine>, shutdown: Shutdown) {
+    let Some(first) = engine.world().dns.clone() else { return };
+    // A world without DNS of ours has no such listener, so this one is about to end.
+    let service = move || engine.world().dns.clone().unwrap_or_else(|| first.clone());
+    if let Err(error) = server.run(service, shutdown).await {
         tracing::error!(%error, "the DNS server ended");
     }
 }

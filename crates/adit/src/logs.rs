@@ -2,37 +2,75 @@
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use adit_config::LogLevel;
+use adit_config::{LogFormat, LogLevel};
+use adit_controller::LogFeed;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 
 /// A line is cut to this many bytes (faults §1).
 const LONGEST: usize = 4096;
 
-/// Starts logging to standard output. The second call is ignored.
-pub(crate) fn start(level: LogLevel) {
-    let filter = match level {
+/// The log as it runs: what is written to standard output, and what the API hands out.
+#[derive(Clone)]
+pub(crate) struct Logs {
+    pub(crate) feed: LogFeed,
+    filter: reload::Handle<LevelFilter, Registry>,
+    level: Arc<Mutex<LogLevel>>,
+}
+
+impl Logs {
+    /// Starts logging to standard output. In one process, only the first is heard.
+    pub(crate) fn start(level: LogLevel, format: LogFormat) -> Self {
+        let feed = LogFeed::new();
+        let (filter, handle) = reload::Layer::new(filter(level));
+        let lines = Lines { format }.with_filter(filter);
+        let handed_out = feed.clone().with_filter(feed.clone());
+        let _ = tracing_subscriber::registry().with(lines).with(handed_out).try_init();
+        Self { feed, filter: handle, level: Arc::new(Mutex::new(level)) }
+    }
+
+    /// Writes this much from now on.
+    pub(crate) fn set_level(&self, level: LogLevel) {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner) = level;
+        let _ = self.filter.reload(filter(level));
+    }
+
+    /// How much is written.
+    pub(crate) fn level(&self) -> LogLevel {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
         LogLevel::Silent => LevelFilter::OFF,
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warning => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
-    };
-    let _ = tracing_subscriber::registry().with(Lines.with_filter(filter)).try_init();
+    }
 }
 
-struct Lines;
+struct Lines {
+    format: LogFormat,
+}
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut text = Text::default();
         event.record(&mut text);
-        let line = line(SystemTime::now(), *event.metadata().level(), &text);
+        let (now, level) = (SystemTime::now(), *event.metadata().level());
+        let line = match self.format {
+            LogFormat::Text => line(now, level, &text),
+            LogFormat::Json => json(now, level, &text),
+        };
         // Logging must not end a proxy whose standard output was closed (F-H10).
         let _ = std::io::stdout().lock().write_all(line.as_bytes());
     }
@@ -52,6 +90,17 @@ impl Visit for Text {
             name => write!(self.fields, " {name}={value:?}"),
         };
     }
+}
+
+/// The same as an object in a line.
+fn json(now: SystemTime, level: Level, text: &Text) -> String {
+    let mut message = text.message.clone() + &text.fields;
+    if message.len() > LONGEST {
+        message.truncate(message.floor_char_boundary(LONGEST));
+        message.push('…');
+    }
+    let object = serde_json::json!({ "time": Rfc3339(now).to_string(), "level": word(level), "msg": message });
+    format!("{object}\n")
 }
 
 fn line(now: SystemTime, level: Level, text: &Text) -> String {

@@ -4,14 +4,18 @@
 
 mod check;
 mod cli;
+mod control;
+mod daemon;
 mod doctor;
 mod explain;
 mod import;
 mod listeners;
 mod logs;
+mod providers;
 mod redirect;
 mod resolvers;
 mod run;
+mod store;
 mod world;
 
 use std::process::ExitCode;

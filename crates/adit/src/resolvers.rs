@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use adit_config::DnsPlan;
 use adit_dns::Via;
-use adit_engine::ByRules;
+use adit_engine::{ByRules, World};
 use adit_net::{
     BoxFuture, BoxStream, Datagrams, Dial, DialError, Dialer, HostsTable, Resolve, SocketOptions, SystemResolver, Tag,
     WithHosts, WithoutIpv6,
@@ -71,8 +71,32 @@ pub(crate) struct WaysOut {
     /// Every outbound and group.
     names: HashSet<Tag>,
     socket: SocketOptions,
-    book: Arc<OnceLock<Weak<Book>>>,
+    handles: Handles,
+}
+
+/// What nameservers and downloads are reached by: whatever book and world are in use, without keeping them alive.
+#[derive(Clone, Default)]
+pub(crate) struct Handles {
+    book: Arc<RwLock<Weak<Book>>>,
     by_rules: Arc<ByRules>,
+}
+
+impl Handles {
+    /// Uses `world` from now on.
+    pub(crate) fn follow(&self, world: &Arc<World>) {
+        *self.book.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&world.book);
+        self.by_rules.follow(Arc::downgrade(world));
+    }
+
+    /// The way that the rules say.
+    pub(crate) fn by_rules(&self) -> Arc<dyn Dialer> {
+        Arc::clone(&self.by_rules) as _
+    }
+
+    /// The proxy or group `name`.
+    pub(crate) fn by_name(&self, name: &Tag) -> Arc<dyn Dialer> {
+        Arc::new(ByName { name: name.clone(), book: Arc::clone(&self.book) })
+    }
 }
 
 impl WaysOut {
@@ -80,13 +104,12 @@ impl WaysOut {
     pub(crate) fn new(outbounds: &[Outbound], groups: &[Group], socket: SocketOptions) -> Self {
         let named = outbounds.iter().map(|outbound| &outbound.name).chain(groups.iter().map(|group| &group.name));
         let names = named.cloned().chain(Book::ALWAYS.map(Tag::new)).collect();
-        Self { names, socket, book: Arc::default(), by_rules: Arc::new(ByRules::new()) }
+        Self { names, socket, handles: Handles::default() }
     }
 
-    /// Says where names are found from now on.
-    pub(crate) fn settle(self, book: &Arc<Book>) -> Arc<ByRules> {
-        let _ = self.book.set(Arc::downgrade(book));
-        self.by_rules
+    /// What has to be told which book and world are in use.
+    pub(crate) fn into_handles(self) -> Handles {
+        self.handles
     }
 }
 
@@ -95,9 +118,9 @@ impl adit_dns::Ways for WaysOut {
         let straight = |socket| Some(Arc::new(Direct::to_addresses(socket)) as Arc<dyn Dialer>);
         match via {
             None => straight(self.socket.clone()),
-            Some(Via::Rules) => Some(Arc::clone(&self.by_rules) as Arc<dyn Dialer>),
+            Some(Via::Rules) => Some(self.handles.by_rules()),
             Some(Via::Named(name)) => match self.names.get(name.as_str()) {
-                Some(name) => Some(Arc::new(ByName { name: name.clone(), book: Arc::clone(&self.book) })),
+                Some(name) => Some(self.handles.by_name(name)),
                 None if is_interface(name) => {
                     straight(SocketOptions { interface: Some(name.clone()), ..self.socket.clone() })
                 }
@@ -115,12 +138,12 @@ fn is_interface(name: &str) -> bool {
 /// An outbound or a group, looked up when it is used.
 struct ByName {
     name: Tag,
-    book: Arc<OnceLock<Weak<Book>>>,
+    book: Arc<RwLock<Weak<Book>>>,
 }
 
 impl ByName {
     fn way(&self) -> Result<Way, DialError> {
-        let book = self.book.get().and_then(Weak::upgrade);
+        let book = self.book.read().unwrap_or_else(PoisonError::into_inner).upgrade();
         let way = book.and_then(|book| book.find(&self.name));
         way.ok_or_else(|| DialError::Denied(format!("proxy {} not found", self.name)))
     }

@@ -1,22 +1,25 @@
-//! `adit run`: plan → world → listeners → drain.
+//! `adit run`: plan → daemon → signals → drain.
 
 use std::io::IsTerminal as _;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
 use adit_config::Plan;
 use adit_engine::Engine;
-use adit_net::{Shutdown, SocketOptions};
+use adit_net::{Shutdown, SocketOptions, Task};
+use adit_outbound::keep_testing;
 use adit_reality::{Random as _, SystemRandom};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use crate::cli::ConfigArgs;
-use crate::listeners::Listeners;
-use crate::logs;
-use crate::world::Ways;
+use crate::control;
+use crate::daemon::Daemon;
+use crate::logs::Logs;
 
 /// How long open connections may go on after SIGTERM (faults §1).
 const DRAIN: Duration = Duration::from_secs(5);
@@ -33,38 +36,60 @@ pub(crate) fn run(config: &ConfigArgs) -> anyhow::Result<ExitCode> {
         eprintln!("adit: {} was not started; `adit check` repeats this report", source.name);
         return Ok(ExitCode::FAILURE);
     };
-    logs::start(plan.log_level);
+    let logs = Logs::start(plan.log_level, plan.general.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    runtime.block_on(serve(plan))?;
+    let ending = runtime.block_on(serve(plan, config, source.home, logs))?;
     // Look-ups that the system's resolver still has in hand must not delay the exit.
     runtime.shutdown_timeout(Duration::from_millis(100));
-    Ok(ExitCode::SUCCESS)
+    match ending {
+        Ending::Exit => Ok(ExitCode::SUCCESS),
+        Ending::Again => again(),
+    }
 }
 
-async fn serve(plan: Plan) -> anyhow::Result<()> {
+/// What comes after the end.
+enum Ending {
+    Exit,
+    /// The API asked for a new start.
+    Again,
+}
+
+/// Begins anew in this process, with the same arguments.
+fn again() -> anyhow::Result<ExitCode> {
+    let mut arguments = std::env::args_os();
+    let program = std::env::current_exe().ok().or_else(|| arguments.next().map(PathBuf::from));
+    let program = program.context("restart: this program's own file is not known")?;
+    Err(Command::new(program).args(std::env::args_os().skip(1)).exec()).context("restart")
+}
+
+async fn serve(plan: Plan, config: &ConfigArgs, home: PathBuf, logs: Logs) -> anyhow::Result<Ending> {
     if let Err(error) = adit_net::raise_descriptor_limit() {
         tracing::warn!(%error, "the limit on open files stays as it is");
     }
     // The first draw seeds the generator, which takes tens of milliseconds: no connection should wait for it.
     tokio::task::spawn_blocking(|| SystemRandom.fill(&mut [0]));
     check_mark(plan.general.routing_mark)?;
-    let listeners = Listeners::bind(&plan)?;
+    let controller = control::bind(plan.controller.as_ref())?;
     let facts = Facts::of(&plan);
-    let engine = Arc::new(Ways::of(plan).with_clients()?.into_engine());
-    announce(&listeners, &facts);
+    let daemon = Daemon::start(plan, config.clone(), home, logs)?;
+    announce(&daemon, &facts);
 
     let shutdown = Shutdown::new();
-    let serving = listeners.run(&engine, &shutdown);
+    let api = controller.map(|api| Task::spawn("controller", api.run(Arc::clone(&daemon) as _, shutdown.clone())));
+    let (tested, measured) = (Arc::clone(&daemon), Arc::clone(&daemon));
+    let book = move || Arc::clone(&tested.engine.world().book);
+    let _testing = Task::spawn("delay tests", keep_testing(book, move || measured.now().general.unified_delay));
 
-    first_signal().await?;
+    let ending = until_told(&daemon).await?;
     tracing::warn!("adit is shutting down");
     shutdown.start();
+    daemon.stop_listening();
     tokio::select! {
-        _ = timeout(DRAIN, drained(&engine)) => {}
-        outcome = first_signal() => outcome?,
+        _ = timeout(DRAIN, drained(&daemon.engine)) => {}
+        outcome = until_told(&daemon) => drop(outcome?),
     }
-    drop(serving);
-    Ok(())
+    drop(api);
+    Ok(ending)
 }
 
 /// Refuses a mark that no socket can be given: every connection would fail (F-B13).
@@ -93,37 +118,42 @@ impl Facts {
 }
 
 /// Says what runs and how to try it.
-fn announce(listeners: &Listeners, facts: &Facts) {
-    listeners.announce();
+fn announce(daemon: &Daemon, facts: &Facts) {
     tracing::info!("{} rules loaded", facts.rules);
     for notice in &facts.notices {
         tracing::warn!("{notice}");
     }
-    if listeners.intercepts() && !facts.has_mark {
+    let (trial, is_empty, intercepts) = daemon.reached();
+    if intercepts && !facts.has_mark {
         tracing::warn!(
             "no `routing-mark` is set: host rules that also capture this machine's own traffic would send ours back to us \
              unless they let our user pass; set `routing-mark: 45` (any number below 16777216)"
         );
     }
-    match listeners.trial() {
+    match trial {
         Some(trial) => println!("try it: {trial}"),
-        None if listeners.is_empty() => {
+        None if is_empty => {
             tracing::warn!("no listener is configured: set `mixed-port: 7890` to be reachable");
         }
         None => {}
     }
 }
 
-/// The first SIGTERM or SIGINT. SIGHUP, which asks Mihomo to read its configuration again, must not end the process.
-async fn first_signal() -> anyhow::Result<()> {
+/// Reads the configuration again on SIGHUP, until SIGTERM or SIGINT comes or the API asks for a new start.
+async fn until_told(daemon: &Daemon) -> anyhow::Result<Ending> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => tracing::warn!("SIGHUP ignored: restart adit to read the configuration again"),
+            _ = terminate.recv() => return Ok(Ending::Exit),
+            _ = interrupt.recv() => return Ok(Ending::Exit),
+            () = daemon.restart.notified() => return Ok(Ending::Again),
+            _ = hang_up.recv() => {
+                if let Err(error) = daemon.reload(None).await {
+                    tracing::error!("the configuration stays as it is: {error:#}");
+                }
+            }
         }
     }
 }

@@ -1,20 +1,20 @@
 //! From a plan to a world, in the order in which its parts need each other.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use adit_config::{DnsMode, DnsPlan, FindProcess, Plan};
 use adit_dns::{FakeIp, FakeOptions, HostsFile, Mode, Service, ServiceOptions};
-use adit_engine::{ByRules, Engine, Pin, World};
-use adit_net::{Domain, HostsEntry, HostsTable, SocketOptions, Tag};
+use adit_engine::{Engine, Pin, World};
+use adit_net::{Domain, HostsEntry, HostsTable, Resolve, SocketOptions, Tag};
 use adit_outbound::Book;
 use adit_outbound::options::{Group, Outbound};
 use adit_process::Processes;
 use adit_router::Rules;
 use anyhow::Context as _;
 
-use crate::resolvers::{Resolvers, WaysOut};
+use crate::resolvers::{Handles, Resolvers, WaysOut};
 
 /// Names that the system knows (`use-system-hosts`).
 const SYSTEM_HOSTS: &str = "/etc/hosts";
@@ -34,10 +34,24 @@ pub(crate) struct Ways {
     find_process: FindProcess,
 }
 
-/// A world that does not know yet where it lives.
+/// A world that nobody uses yet.
 pub(crate) struct Unsettled {
-    world: World,
-    by_rules: Arc<ByRules>,
+    pub(crate) world: World,
+    handles: Handles,
+    names: Names,
+}
+
+/// Who looks names up for a book.
+struct Names {
+    direct: Arc<dyn Resolve>,
+    proxy_servers: Arc<dyn Resolve>,
+}
+
+/// What a new world takes over from the one before.
+pub(crate) struct Before<'a> {
+    pub(crate) world: &'a World,
+    /// The file that its fake addresses are in.
+    pub(crate) fake_store: Option<&'a Path>,
 }
 
 impl Ways {
@@ -61,31 +75,38 @@ impl Ways {
     /// it says.
     pub(crate) fn without_clients(mut self) -> anyhow::Result<Unsettled> {
         let dns = self.dns.take();
-        Ok(self.build(dns.as_ref())?.0)
+        Ok(self.build(dns.as_ref(), None)?.0)
     }
 
     /// As [`Ways::without_clients`], and with our own DNS, where it is configured. Fake addresses of the last run are read
-    /// from the disk: blocks for some ten milliseconds.
+    /// from the disk: blocks for some ten milliseconds. What is the same as `before` is taken over.
     ///
     /// # Errors
     /// As [`Ways::without_clients`].
-    pub(crate) fn with_clients(mut self) -> anyhow::Result<Unsettled> {
+    pub(crate) fn with_clients(mut self, before: Option<&Before<'_>>) -> anyhow::Result<Unsettled> {
         let dns = self.dns.take();
-        let (mut unsettled, clients) = self.build(dns.as_ref())?;
+        let (mut unsettled, clients) = self.build(dns.as_ref(), before)?;
         if let (Some(dns), Some(resolver)) = (dns, clients.resolver) {
-            unsettled.world.dns = Some(service(dns, resolver, &clients.hosts)?);
+            unsettled.world.dns = Some(service(dns, resolver, &clients.hosts, before)?);
             unsettled.world.captures_dns = true;
         }
         Ok(unsettled)
     }
 
     /// The world, and what clients are answered from.
-    fn build(self, dns: Option<&DnsPlan>) -> anyhow::Result<(Unsettled, Clients)> {
+    fn build(self, dns: Option<&DnsPlan>, before: Option<&Before<'_>>) -> anyhow::Result<(Unsettled, Clients)> {
         let hosts = Hosts::new(self.hosts, dns.is_some_and(|dns| dns.uses_system_hosts));
         let ways = WaysOut::new(&self.outbounds, &self.groups, self.socket);
         let resolvers = Resolvers::new(dns, &ways, &hosts.all(), self.ipv6)?;
-        let book = Book::build(self.outbounds, self.groups, resolvers.direct, resolvers.proxy_servers)?;
-        let by_rules = ways.settle(&book);
+        let names = Names { direct: resolvers.direct, proxy_servers: resolvers.proxy_servers };
+        let book = match before {
+            Some(before) => before.world.book.renew(self.outbounds, self.groups)?,
+            None => {
+                let (direct, servers) = (Arc::clone(&names.direct), Arc::clone(&names.proxy_servers));
+                Book::build(self.outbounds, self.groups, direct, servers)?
+            }
+        };
+        let handles = ways.into_handles();
         let asks = match self.find_process {
             FindProcess::Off => false,
             FindProcess::Strict => self.rules.needs_process(),
@@ -93,7 +114,7 @@ impl Ways {
         };
         let world = World {
             mode: self.mode,
-            rules: self.rules,
+            rules: Arc::new(self.rules),
             book,
             hosts: hosts.all(),
             resolver: resolvers.main,
@@ -103,7 +124,7 @@ impl Ways {
             sniffer: self.sniffer.map(|options| Arc::new(adit_sniffer::Plan::new(options))),
             processes: asks.then(|| Arc::new(Processes::new())),
         };
-        Ok((Unsettled { world, by_rules }, Clients { resolver: resolvers.clients, hosts }))
+        Ok((Unsettled { world, handles, names }, Clients { resolver: resolvers.clients, hosts }))
     }
 }
 
@@ -153,15 +174,38 @@ impl Unsettled {
     /// The world by itself.
     pub(crate) fn settle(self) -> Arc<World> {
         let world = Arc::new(self.world);
-        self.by_rules.follow(Arc::downgrade(&world));
+        self.handles.follow(&world);
         world
     }
 
+    /// Puts it to use in `engine`: for new connections, and for what is kept of the book before.
+    pub(crate) fn install(self, engine: &Engine) -> Installed {
+        let Self { world, handles, names } = self;
+        let installed = Installed { handles, names };
+        installed.replace(engine, world);
+        installed
+    }
+
     /// An engine that holds it.
-    pub(crate) fn into_engine(self) -> Engine {
-        let engine = Engine::new(self.world);
-        self.by_rules.follow(Arc::downgrade(&engine.world()));
-        engine
+    pub(crate) fn into_engine(self) -> (Engine, Installed) {
+        let engine = Engine::new(self.world.clone());
+        let installed = self.install(&engine);
+        (engine, installed)
+    }
+}
+
+/// The parts of a world in use that whatever takes its place needs.
+pub(crate) struct Installed {
+    pub(crate) handles: Handles,
+    names: Names,
+}
+
+impl Installed {
+    /// Gives `engine` a world that differs in its book only.
+    pub(crate) fn replace(&self, engine: &Engine, world: World) {
+        world.book.install(Arc::clone(&self.names.direct), Arc::clone(&self.names.proxy_servers));
+        engine.replace(world);
+        self.handles.follow(&engine.world());
     }
 }
 
@@ -172,20 +216,34 @@ fn pin(name: &Tag, rule: Option<&Tag>, proxy: Option<&Tag>) -> Option<(Tag, Pin)
 }
 
 /// Our own DNS.
-fn service(dns: DnsPlan, resolver: Arc<adit_dns::Resolver>, hosts: &Hosts) -> anyhow::Result<Service> {
+fn service(
+    dns: DnsPlan,
+    resolver: Arc<adit_dns::Resolver>,
+    hosts: &Hosts,
+    before: Option<&Before<'_>>,
+) -> anyhow::Result<Service> {
     let hosts = hosts.of_clients(dns.uses_hosts);
+    let old = before.and_then(|before| before.world.dns.as_ref());
     let mode = match dns.mode {
         DnsMode::Normal => Mode::Normal,
         DnsMode::RedirHost => Mode::RedirHost,
         DnsMode::FakeIp { ranges, filter, ttl, store } => {
-            let addresses = match store {
-                Some(file) => FakeIp::open(ranges, &file),
-                None => FakeIp::new(ranges),
+            // A store is open in one place only, so it is taken over with what is in it.
+            let same_store = before.is_some_and(|before| before.fake_store == store.as_deref());
+            let kept = old.and_then(Service::fake_addresses).filter(|old| same_store && old.ranges() == ranges);
+            let addresses = match (kept, store) {
+                (Some(kept), _) => Arc::clone(kept),
+                (None, Some(file)) => Arc::new(FakeIp::open(ranges, &file).context("dns: fake-ip-range")?),
+                (None, None) => Arc::new(FakeIp::new(ranges).context("dns: fake-ip-range")?),
             };
-            Mode::FakeIp(FakeOptions { addresses: Arc::new(addresses.context("dns: fake-ip-range")?), filter, ttl })
+            Mode::FakeIp(FakeOptions { addresses, filter, ttl })
         }
     };
-    Ok(Service::new(ServiceOptions { resolver, hosts, mode, ipv6: dns.ipv6 }))
+    let options = ServiceOptions { resolver, hosts, mode, ipv6: dns.ipv6 };
+    Ok(match old {
+        Some(old) => old.renewed(options),
+        None => Service::new(options),
+    })
 }
 
 #[cfg(test)]
@@ -219,7 +277,7 @@ rules:
     /// Nameservers are asked through outbounds and by rules, which hold the resolvers that ask them.
     #[tokio::test]
     async fn a_world_that_nobody_uses_is_gone() {
-        let world = ways(NAMESERVERS).with_clients().unwrap().settle();
+        let world = ways(NAMESERVERS).with_clients(None).unwrap().settle();
         assert!(world.dns.is_some() && world.captures_dns);
         let (weak, book) = (Arc::downgrade(&world), Arc::downgrade(&world.book));
         drop(world);
@@ -239,7 +297,7 @@ rules:
 
     #[test]
     fn nothing_is_built_that_is_not_configured() {
-        let world = ways("rules:\n  - MATCH,DIRECT\n").with_clients().unwrap().settle();
+        let world = ways("rules:\n  - MATCH,DIRECT\n").with_clients(None).unwrap().settle();
         assert!(world.dns.is_none() && !world.captures_dns && world.sniffer.is_none() && world.processes.is_none());
         let asks = |mode: &str| {
             let text = format!("find-process-mode: {mode}\nrules:\n  - PROCESS-NAME,curl,REJECT\n");

@@ -173,7 +173,7 @@ fn engine() -> Result<Engine, Failure> {
     .map_err(|errors| format!("{errors:?}"))?;
     Ok(Engine::new(World {
         mode: Mode::Rule,
-        rules,
+        rules: Arc::new(rules),
         book: Book::build(Vec::new(), Vec::new(), resolver.clone(), resolver.clone())?,
         hosts: Arc::new(HashMap::<Domain, HostsEntry>::new()),
         resolver,

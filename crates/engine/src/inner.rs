@@ -1,11 +1,13 @@
 //! Traffic of our own that goes where the rules say: questions to nameservers (`respect-rules`, `#RULES`).
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{OnceLock, Weak};
+use std::sync::Weak;
 
 use adit_net::{
     BoxFuture, BoxStream, Datagrams, Dial, DialError, Dialer, Entry, Network, Protocol, Session, Tag, Target,
 };
+
+use parking_lot::RwLock;
 
 use crate::log;
 use crate::route::Route;
@@ -22,7 +24,7 @@ const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPEC
 /// type `Inner`.
 #[derive(Debug, Default)]
 pub struct ByRules {
-    world: OnceLock<Weak<World>>,
+    world: RwLock<Weak<World>>,
 }
 
 impl ByRules {
@@ -32,13 +34,13 @@ impl ByRules {
         Self::default()
     }
 
-    /// Asks the rules of `world` from now on. Only the first call counts.
+    /// Asks the rules of `world` from now on.
     pub fn follow(&self, world: Weak<World>) {
-        let _ = self.world.set(world);
+        *self.world.write() = world;
     }
 
     async fn route(&self, network: Network, target: &Target) -> Result<Route, DialError> {
-        let world = self.world.get().and_then(Weak::upgrade);
+        let world = self.world.read().upgrade();
         let world = world.ok_or_else(|| DialError::Denied("the configuration is not in use".to_owned()))?;
         let entry = Entry { inbound: Tag::new(INBOUND), protocol: Protocol::Inner, local: NOBODY, user: None };
         let session = Session::new(network, entry, NOBODY.into(), target.clone());

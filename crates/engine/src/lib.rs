@@ -27,7 +27,7 @@
 //! .map_err(|errors| format!("{errors:?}"))?;
 //! let engine = Engine::new(World {
 //!     mode: Mode::Rule,
-//!     rules,
+//!     rules: Arc::new(rules),
 //!     book: Book::build(Vec::new(), Vec::new(), resolver.clone(), resolver.clone())?,
 //!     hosts: Arc::new(HashMap::<Domain, HostsEntry>::new()),
 //!     resolver,

@@ -18,12 +18,14 @@ pub struct Pin {
     pub outbound: Option<Tag>,
 }
 
-/// Rules, outbounds and resolver of one configuration. A connection keeps the world it started with.
+/// Rules, outbounds and resolver of one configuration. A connection keeps the world it started with. Clones share
+/// everything, so that one part can be replaced.
+#[derive(Clone)]
 pub struct World {
     /// Which question is asked.
     pub mode: Mode,
     /// The rules.
-    pub rules: Rules,
+    pub rules: Arc<Rules>,
     /// The outbounds and groups.
     pub book: Arc<Book>,
     /// Fixed addresses and aliases, applied before the rules.

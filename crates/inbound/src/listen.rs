@@ -93,6 +93,12 @@ impl Inbound {
         unmapped(self.listener.local_addr())
     }
 
+    /// What it speaks.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.options.kind
+    }
+
     /// Serves clients until `shutdown` starts; then accepts no more, lets HTTP connections end between requests, and
     /// returns when the last client is done.
     ///

@@ -34,6 +34,6 @@ mod subscription;
 
 pub use copy::Copy;
 pub use fetch::{Answer, FetchError, Fetcher};
-pub use provider::{Apply, Provider, Running, Source, Status};
+pub use provider::{Apply, Provider, Running, Source, Status, Updater};
 pub use request::{BadRequest, Request};
 pub use subscription::Subscription;

@@ -114,6 +114,26 @@ impl Running {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// As [`Updater::update`].
+    ///
+    /// # Errors
+    /// What went wrong; the last good content stays.
+    pub async fn update(&self) -> Result<(), String> {
+        self.updater().update().await
+    }
+
+    /// Somebody who can ask for updates and does not own the provider.
+    #[must_use]
+    pub fn updater(&self) -> Updater {
+        Updater(self.wishes.clone())
+    }
+}
+
+/// Asks a provider for updates. It does not keep the provider at work.
+#[derive(Clone, Debug)]
+pub struct Updater(mpsc::Sender<oneshot::Sender<Result<(), String>>>);
+
+impl Updater {
     /// Asks the source now, and waits for the outcome.
     ///
     /// # Errors
@@ -122,10 +142,10 @@ impl Running {
     /// # Cancel safety
     /// Dropping the future does not stop the update.
     pub async fn update(&self) -> Result<(), String> {
+        let ended = || "the provider has ended".to_owned();
         let (answer, answered) = oneshot::channel();
-        let ended = |_| "the provider has ended".to_owned();
-        self.wishes.send(answer).await.map_err(|_| "the provider has ended".to_owned())?;
-        answered.await.map_err(ended)?
+        self.0.send(answer).await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
     }
 }
 

@@ -202,6 +202,12 @@ impl Service {
         self.0.mapping.as_ref().and_then(|mapping| mapping.original(ip)).map_or(Original::Plain, Original::Mapped)
     }
 
+    /// Who is asked what is not known here.
+    #[must_use]
+    pub fn resolver(&self) -> &Arc<crate::Resolver> {
+        &self.0.options.resolver
+    }
+
     /// The fake addresses, if this service gives any.
     #[must_use]
     pub fn fake_addresses(&self) -> Option<&Arc<FakeIp>> {

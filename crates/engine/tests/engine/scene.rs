@@ -96,7 +96,7 @@ impl Scene {
         .unwrap();
         World {
             mode: self.mode,
-            rules,
+            rules: Arc::new(rules),
             book,
             hosts,
             resolver,

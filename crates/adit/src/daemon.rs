@@ -1,0 +1,243 @@
+//! What runs: an engine with its world, listeners, providers; and how another configuration takes the place of one.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use adit_config::{DnsMode, Nodes, Plan, ProviderPlan, RuleProviderPlan, Settings, Source, Ways as Outs};
+use adit_engine::{Engine, World};
+use adit_net::Tag;
+use anyhow::Context as _;
+use tokio::sync::Notify;
+
+use crate::cli::ConfigArgs;
+use crate::listeners::Listeners;
+use crate::logs::Logs;
+use crate::providers::Providers;
+use crate::store::Store;
+use crate::world::{Before, Installed, Ways};
+
+/// The file of the store, in the home folder.
+const STORE: &str = "adit.redb";
+
+/// A running configuration. The API and signals change it, one after the other.
+pub(crate) struct Daemon {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) logs: Logs,
+    pub(crate) store: Store,
+    config: ConfigArgs,
+    /// The folder that relative paths and the store are in.
+    home: PathBuf,
+    /// Told when the process is to begin anew.
+    pub(crate) restart: Notify,
+    now: Mutex<Now>,
+    /// Held while a configuration takes the place of another.
+    changing: tokio::sync::Mutex<()>,
+    me: Weak<Self>,
+}
+
+/// What the present configuration amounts to, besides the engine's world.
+pub(crate) struct Now {
+    installed: Installed,
+    /// The file that fake addresses are in.
+    fake_store: Option<PathBuf>,
+    outs: Outs,
+    contents: HashMap<Tag, Nodes>,
+    pub(crate) rule_providers: Vec<RuleProviderPlan>,
+    pub(crate) providers: Providers,
+    listeners: Listeners,
+    pub(crate) settings: Settings,
+    pub(crate) general: adit_config::General,
+}
+
+impl Now {
+    /// Gives `engine` a world that differs from the one in use in a part that nobody else holds.
+    pub(crate) fn replace(&self, engine: &Engine, world: World) {
+        self.installed.replace(engine, world);
+    }
+
+    pub(crate) fn proxy_providers(&self) -> &[ProviderPlan] {
+        &self.outs.providers
+    }
+}
+
+/// What a plan is, apart from what its world is made of.
+struct Rest {
+    fake_store: Option<PathBuf>,
+    outs: Outs,
+    contents: HashMap<Tag, Nodes>,
+    rule_providers: Vec<RuleProviderPlan>,
+    settings: Settings,
+    general: adit_config::General,
+}
+
+impl Rest {
+    fn of(plan: &mut Plan) -> Self {
+        let fake_store = match plan.dns.as_ref().map(|dns| &dns.mode) {
+            Some(DnsMode::FakeIp { store, .. }) => store.clone(),
+            _ => None,
+        };
+        Self {
+            fake_store,
+            outs: std::mem::take(&mut plan.ways),
+            contents: std::mem::take(&mut plan.contents),
+            rule_providers: std::mem::take(&mut plan.rule_providers),
+            settings: plan.settings.clone(),
+            general: plan.general.clone(),
+        }
+    }
+}
+
+impl Daemon {
+    /// Starts everything that `plan` says. `config` says where it is read again from.
+    ///
+    /// # Errors
+    /// An address is in use, a right is missing, or a part cannot be built.
+    pub(crate) fn start(mut plan: Plan, config: ConfigArgs, home: PathBuf, logs: Logs) -> anyhow::Result<Arc<Self>> {
+        // Only the API changes what is stored.
+        let store = match plan.controller {
+            Some(_) => Store::open(&home.join(STORE)),
+            None => Store::default(),
+        };
+        let mut listeners = Listeners::default();
+        let bound = listeners.bind(&plan)?;
+        let rest = Rest::of(&mut plan);
+        let (engine, installed) = Ways::of(plan).with_clients(None)?.into_engine();
+        let engine = Arc::new(engine);
+        if rest.general.store_selected {
+            for (group, member) in store.selected() {
+                engine.world().book.restore(&group, &member);
+            }
+        }
+        listeners.run(bound, &engine);
+        let daemon = Arc::new_cyclic(|me| Self {
+            engine,
+            logs,
+            store,
+            config,
+            home,
+            restart: Notify::new(),
+            now: Mutex::new(Now {
+                installed,
+                fake_store: rest.fake_store,
+                outs: rest.outs,
+                contents: rest.contents,
+                rule_providers: rest.rule_providers,
+                providers: Providers::default(),
+                listeners,
+                settings: rest.settings,
+                general: rest.general,
+            }),
+            changing: tokio::sync::Mutex::new(()),
+            me: Weak::clone(me),
+        });
+        daemon.start_providers()?;
+        Ok(daemon)
+    }
+
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    pub(crate) fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those of the configuration before are ended.
+    fn start_providers(&self) -> anyhow::Result<()> {
+        let (proxies, rules, handles, user_agent) = {
+            let now = self.now();
+            let handles = now.installed.handles.clone();
+            (now.outs.providers.clone(), now.rule_providers.clone(), handles, now.general.user_agent.clone())
+        };
+        // Not while `now` is locked: what is on disk is brought at once.
+        let running = Providers::start(&proxies, &rules, &handles, user_agent.as_deref(), &self.me)?;
+        let ended = std::mem::replace(&mut self.now().providers, running);
+        drop(ended);
+        Ok(())
+    }
+
+    /// A proxy provider has something else: the book is put together again.
+    pub(crate) fn bring(&self, provider: &Tag, nodes: Nodes) -> Result<(), String> {
+        let mut now = self.now();
+        now.contents.insert(provider.clone(), nodes);
+        let assembled = now.outs.assemble(&now.contents);
+        for line in &assembled.left_out {
+            tracing::warn!("{line}");
+        }
+        let world = self.engine.world();
+        let book = world.book.renew(assembled.outbounds, assembled.groups).map_err(|error| error.to_string())?;
+        now.installed.replace(&self.engine, World { book, ..World::clone(&world) });
+        Ok(())
+    }
+
+    /// Reads the configuration again and lets it take the place of the present one.
+    ///
+    /// # Errors
+    /// Says what is wrong; then nothing was changed.
+    pub(crate) async fn reload(&self, source: Option<Source>) -> anyhow::Result<()> {
+        let _changing = self.changing.lock().await;
+        let source = match source {
+            Some(source) => source,
+            None => self.config.read()?,
+        };
+        // Files are read and rules compiled.
+        let loaded = tokio::task::block_in_place(|| adit_config::load(&source));
+        let report = loaded.problems.render(false);
+        let plan = loaded.plan.with_context(|| format!("Parse config error: {report}"))?;
+        tokio::task::block_in_place(|| self.apply(plan))?;
+        tracing::info!("{} was read again: {}", source.name, self.summary());
+        Ok(())
+    }
+
+    fn summary(&self) -> String {
+        let world = self.engine.world();
+        format!("{} rules, {} outbounds and groups", world.rules.len(), world.book.names().count())
+    }
+
+    /// Everything that can fail comes before anything changes.
+    fn apply(&self, mut plan: Plan) -> anyhow::Result<()> {
+        let level = plan.log_level;
+        let rest = Rest::of(&mut plan);
+        let mut now = self.now();
+        let bound = now.listeners.bind(&plan)?;
+        let world = self.engine.world();
+        let before = Before { world: &world, fake_store: now.fake_store.as_deref() };
+        let unsettled = Ways::of(plan).with_clients(Some(&before))?;
+        now.installed = unsettled.install(&self.engine);
+        now.fake_store = rest.fake_store;
+        now.outs = rest.outs;
+        now.contents = rest.contents;
+        now.rule_providers = rest.rule_providers;
+        now.settings = rest.settings;
+        now.general = rest.general;
+        now.listeners.run(bound, &self.engine);
+        drop(now);
+        self.logs.set_level(level);
+        self.start_providers()
+    }
+
+    /// How to try a listener, whether there is none, and whether host rules can send traffic to one.
+    pub(crate) fn reached(&self) -> (Option<String>, bool, bool) {
+        let now = self.now();
+        (now.listeners.trial(), now.listeners.is_empty(), now.listeners.intercepts())
+    }
+
+    /// No new clients from now on.
+    pub(crate) fn stop_listening(&self) {
+        self.now().listeners.stop();
+    }
+
+    /// Notes what is chosen in each group.
+    pub(crate) fn remember_choices(&self) {
+        if !self.now().general.store_selected {
+            return;
+        }
+        let world = self.engine.world();
+        let chosen: HashMap<Tag, Tag> = world.book.choices().map(|(group, member)| (group.clone(), member)).collect();
+        let groups = world.book.names().filter(|name| world.book.report(name).is_some_and(|node| node.group.is_some()));
+        let choices: Vec<_> =
+            groups.map(|group| (group.to_string(), chosen.get(group).map(ToString::to_string))).collect();
+        self.store.select(&choices);
+    }
+}
