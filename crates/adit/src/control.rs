@@ -256,34 +256,27 @@ impl Daemon {
     fn refuse_changes(&self, patch: &Patch) -> Result<(), String> {
         let now = self.now();
         let (settings, general) = (&now.settings, &now.general);
-        let ports = [
-            (patch.port, settings.port, "port"),
-            (patch.socks_port, settings.socks_port, "socks-port"),
-            (patch.redir_port, settings.redir_port, "redir-port"),
-            (patch.tproxy_port, settings.tproxy_port, "tproxy-port"),
-            (patch.mixed_port, settings.mixed_port, "mixed-port"),
+        fn differs<T: PartialEq + ?Sized>(wanted: Option<&T>, now: &T) -> bool {
+            wanted.is_some_and(|wanted| wanted != now)
+        }
+        let interface = general.interface.as_deref().unwrap_or_default();
+        let keys = [
+            (differs(patch.port.as_ref(), &settings.port), "port"),
+            (differs(patch.socks_port.as_ref(), &settings.socks_port), "socks-port"),
+            (differs(patch.redir_port.as_ref(), &settings.redir_port), "redir-port"),
+            (differs(patch.tproxy_port.as_ref(), &settings.tproxy_port), "tproxy-port"),
+            (differs(patch.mixed_port.as_ref(), &settings.mixed_port), "mixed-port"),
+            (differs(patch.allow_lan.as_ref(), &settings.allow_lan), "allow-lan"),
+            (differs(patch.ipv6.as_ref(), &general.ipv6), "ipv6"),
+            (differs(patch.sniffing.as_ref(), &settings.sniffing), "sniffing"),
+            (differs(patch.tcp_concurrent.as_ref(), &general.tcp_concurrent), "tcp-concurrent"),
+            (differs(patch.bind_address.as_ref(), &settings.bind_address), "bind-address"),
+            (differs(patch.interface_name.as_deref(), interface), "interface-name"),
+            (differs(patch.skip_auth_prefixes.as_ref(), &settings.skip_auth_prefixes), "skip-auth-prefixes"),
+            (differs(patch.lan_allowed_ips.as_ref(), &settings.lan_allowed_ips), "lan-allowed-ips"),
+            (differs(patch.lan_disallowed_ips.as_ref(), &settings.lan_disallowed_ips), "lan-disallowed-ips"),
         ];
-        let port = ports.into_iter().find(|(wanted, now, _)| wanted.is_some_and(|wanted| wanted != *now));
-        let switches = [
-            (patch.allow_lan, settings.allow_lan, "allow-lan"),
-            (patch.ipv6, general.ipv6, "ipv6"),
-            (patch.sniffing, settings.sniffing, "sniffing"),
-            (patch.tcp_concurrent, general.tcp_concurrent, "tcp-concurrent"),
-        ];
-        let switch = switches.into_iter().find(|(wanted, now, _)| wanted.is_some_and(|wanted| wanted != *now));
-        let texts = [
-            (&patch.bind_address, settings.bind_address.as_str(), "bind-address"),
-            (&patch.interface_name, general.interface.as_deref().unwrap_or_default(), "interface-name"),
-        ];
-        let text = texts.into_iter().find(|(wanted, now, _)| wanted.as_ref().is_some_and(|wanted| wanted != now));
-        let lists = [
-            (&patch.skip_auth_prefixes, &settings.skip_auth_prefixes, "skip-auth-prefixes"),
-            (&patch.lan_allowed_ips, &settings.lan_allowed_ips, "lan-allowed-ips"),
-            (&patch.lan_disallowed_ips, &settings.lan_disallowed_ips, "lan-disallowed-ips"),
-        ];
-        let list = lists.into_iter().find(|(wanted, now, _)| wanted.as_ref().is_some_and(|wanted| wanted != *now));
-        let key = port.map(|(.., key)| key).or(switch.map(|(.., key)| key)).or(text.map(|(.., key)| key));
-        match key.or(list.map(|(.., key)| key)) {
+        match keys.into_iter().find(|(differs, _)| *differs).map(|(_, key)| key) {
             Some(key) => Err(format!("`{key}` is changed in the configuration: write it there and reload")),
             None => Ok(()),
         }

@@ -55,7 +55,7 @@ impl Listeners {
     ///
     /// # Errors
     /// An address is in use, is not ours, or a right is missing.
-    pub(crate) fn bind(&mut self, plan: &Plan) -> anyhow::Result<Bound> {
+    pub(crate) fn bind(&self, plan: &Plan) -> anyhow::Result<Bound> {
         let wanted = doors(plan);
         let kept: Vec<bool> =
             self.running.iter().map(|running| wanted.iter().any(|(door, _)| *door == running.door)).collect();

@@ -86,7 +86,9 @@ async fn serve(plan: Plan, config: &ConfigArgs, home: PathBuf, logs: Logs) -> an
     daemon.stop_listening();
     tokio::select! {
         _ = timeout(DRAIN, drained(&daemon.engine)) => {}
-        outcome = until_told(&daemon) => drop(outcome?),
+        outcome = until_told(&daemon) => {
+            outcome?;
+        }
     }
     drop(api);
     Ok(ending)

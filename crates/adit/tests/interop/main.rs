@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests: a panic is how they fail")]
 
 mod clients;
+mod control;
 mod dns;
 mod edges;
 mod faults;

@@ -1,0 +1,272 @@
+//! The daemon while it runs: the API, another configuration, lists from elsewhere, and what outlives a kill.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use adit_testkit::cache::adit_binary;
+use adit_testkit::client::{To, socks5};
+use adit_testkit::origin::{HttpOrigin, TcpOrigin};
+use adit_testkit::peers::{self, Era};
+use adit_testkit::{Process, Scratch, free_port};
+
+use crate::scenes;
+
+const SECRET: &str = "open-sesame";
+
+/// A home folder with a configuration, and adit.
+struct Scene {
+    home: Scratch,
+    port: u16,
+    api: u16,
+    adit: Process,
+}
+
+impl Scene {
+    /// `%PORT%` is the mixed port.
+    fn start(yaml: &str) -> Self {
+        let (home, port, api) = (Scratch::new("control"), free_port(), free_port());
+        home.write("config.yaml", Self::config(yaml, port, api));
+        let adit = Self::run(&home, port, api);
+        Self { home, port, api, adit }
+    }
+
+    fn config(yaml: &str, port: u16, api: u16) -> String {
+        format!("mixed-port: {port}\nexternal-controller: 127.0.0.1:{api}\nsecret: {SECRET}\nlog-level: debug\n{yaml}")
+    }
+
+    fn run(home: &Scratch, port: u16, api: u16) -> Process {
+        let mut command = Command::new(adit_binary());
+        command.arg("-d").arg(home.path());
+        Process::start("adit", command, Scratch::new("adit")).listening(&[port, api])
+    }
+
+    fn proxy(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// Status and body of a request to the API.
+    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.api)).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {SECRET}\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    fn get(&self, path: &str) -> serde_json::Value {
+        let (status, body) = self.ask("GET", path, "");
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    fn now(&self, group: &str) -> String {
+        self.get(&format!("/proxies/{group}"))["now"].as_str().unwrap().to_owned()
+    }
+
+    /// Another configuration, by SIGHUP.
+    fn reload(&self, yaml: &str, port: u16) {
+        self.home.write("config.yaml", Self::config(yaml, port, self.api));
+        let before = self.adit.log().matches("was read again").count();
+        self.adit.signal("HUP");
+        until("the reload", || self.adit.log().matches("was read again").count() > before);
+    }
+}
+
+fn until(what: &str, done: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < end, "no {what}");
+        thread::yield_now();
+    }
+}
+
+/// A stream that goes on: it sends and gets its bytes back.
+fn goes_on(stream: &mut TcpStream) {
+    stream.write_all(b"still there?").unwrap();
+    let mut back = [0; 12];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"still there?");
+}
+
+const GROUPS: &str = "proxies:\n  - {name: one, type: direct}\n  - {name: two, type: direct}\n\
+                      proxy-groups:\n  - {name: Pick, type: select, proxies: [one, two]}\nrules:\n  - MATCH,Pick\n";
+
+#[test]
+fn a_dashboard_sees_chooses_and_ends() {
+    let scene = Scene::start(GROUPS);
+    assert_eq!(scene.get("/version")["meta"], true);
+    assert_eq!(scene.ask("PUT", "/proxies/Pick", r#"{"name":"two"}"#).0, 204);
+    let origin = TcpOrigin::echo();
+    let mut stream = scenes::tunnel(scene.proxy(), &To::from(origin.addr()));
+    goes_on(&mut stream);
+    let connections = scene.get("/connections");
+    let open = &connections["connections"][0];
+    assert_eq!(open["chains"], serde_json::json!(["two", "Pick"]));
+    assert_eq!((&open["rule"], &open["metadata"]["type"]), (&"Match".into(), &"Socks5".into()));
+    assert_eq!(open["upload"], 12);
+    let id = open["id"].as_str().unwrap();
+    assert_eq!(scene.ask("DELETE", &format!("/connections/{id}"), "").0, 204);
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    assert!(matches!(stream.read(&mut [0; 1]), Ok(0) | Err(_)), "ended by hand");
+    until("an empty table", || scene.get("/connections")["connections"].as_array().unwrap().is_empty());
+    assert!(scene.get("/connections")["uploadTotal"].as_u64().unwrap() >= 12, "totals never decrease");
+    assert_eq!(scene.ask("PATCH", "/configs", r#"{"mode":"direct"}"#).0, 204);
+    assert_eq!(scene.get("/configs")["mode"], "direct");
+}
+
+#[test]
+fn a_reload_keeps_what_is_the_same() {
+    let scene = Scene::start(GROUPS);
+    assert_eq!(scene.ask("PUT", "/proxies/Pick", r#"{"name":"two"}"#).0, 204);
+    let origin = TcpOrigin::echo();
+    let mut stream = scenes::tunnel(scene.proxy(), &To::from(origin.addr()));
+    goes_on(&mut stream);
+    // The same listener, other rules.
+    scene.reload(&GROUPS.replace("MATCH,Pick", "MATCH,REJECT"), scene.port);
+    goes_on(&mut stream);
+    assert_eq!(scene.now("Pick"), "two");
+    assert!(socks5(scene.proxy(), &To::from(origin.addr())).is_err(), "the new rules hold");
+    // Another listener; the connection by the old one goes on.
+    let other = free_port();
+    scene.reload(GROUPS, other);
+    goes_on(&mut stream);
+    scenes::echo((Ipv4Addr::LOCALHOST, other).into(), &To::from(origin.addr()), 1000);
+    until("an end of the old listener", || TcpStream::connect(scene.proxy()).is_err());
+    assert_eq!(scene.now("Pick"), "two");
+}
+
+#[test]
+fn a_configuration_that_is_wrong_changes_nothing() {
+    let scene = Scene::start(GROUPS);
+    let origin = HttpOrigin::start();
+    for wrong in
+        ["rules: [X", "rules:\n  - MATCH,NOBODY\n", "listeners: [{name: a, type: mixed, port: 1, listen: 192.0.2.1}]\n"]
+    {
+        scene.home.write("config.yaml", Scene::config(wrong, scene.port, scene.api));
+        let before = scene.adit.log().matches("the configuration stays as it is").count();
+        scene.adit.signal("HUP");
+        until("complaint", || scene.adit.log().matches("the configuration stays as it is").count() > before);
+        let (status, body) = scene.ask("PUT", "/configs?force=true", r#"{"path":"","payload":""}"#);
+        assert_eq!(status, 400, "{body}");
+        scenes::plain_http(scene.proxy(), &origin);
+    }
+}
+
+#[test]
+fn a_choice_outlives_a_kill() {
+    let mut scene = Scene::start(GROUPS);
+    for (round, member) in ["two", "one", "two", "one", "two"].into_iter().enumerate() {
+        let body = format!(r#"{{"name":"{member}"}}"#);
+        assert_eq!(scene.ask("PUT", "/proxies/Pick", &body).0, 204);
+        scene.adit.kill();
+        scene.adit = Scene::run(&scene.home, scene.port, scene.api);
+        assert_eq!(scene.now("Pick"), member, "round {round}");
+    }
+}
+
+/// Serves one text by HTTP, as long as it is up.
+struct Lists {
+    addr: SocketAddr,
+    up: Arc<AtomicBool>,
+    text: Arc<Mutex<String>>,
+}
+
+impl Lists {
+    fn start(text: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (up, text) = (Arc::new(AtomicBool::new(true)), Arc::new(Mutex::new(text.to_owned())));
+        let (is_up, shown) = (Arc::clone(&up), Arc::clone(&text));
+        thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                let mut head = [0; 2048];
+                if !is_up.load(Ordering::Relaxed) || stream.read(&mut head).is_err() {
+                    continue;
+                }
+                let body = shown.lock().unwrap().clone();
+                let _ = write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+            }
+        });
+        Self { addr, up, text }
+    }
+}
+
+#[test]
+fn providers_are_served_from_their_copies_and_refreshed() {
+    let nodes = Lists::start("proxies:\n  - {name: n1, type: direct}\n");
+    let rules = Lists::start("payload:\n  - '+.blocked.test'\n");
+    let yaml = format!(
+        "proxy-providers:\n  sub: {{type: http, url: 'http://{}/', interval: 3600}}\n\
+         rule-providers:\n  blocked: {{type: http, behavior: domain, url: 'http://{}/', interval: 3600}}\n\
+         proxy-groups:\n  - {{name: Sub, type: select, use: [sub]}}\n\
+         rules:\n  - RULE-SET,blocked,REJECT\n  - MATCH,DIRECT\n",
+        nodes.addr, rules.addr
+    );
+    let mut scene = Scene::start(&yaml);
+    let all = |scene: &Scene| scene.get("/proxies/Sub")["all"].clone();
+    let count = |scene: &Scene| scene.get("/providers/rules")["providers"]["blocked"]["ruleCount"].clone();
+    until("download", || all(&scene) == serde_json::json!(["n1"]) && count(&scene) == 1);
+    *nodes.text.lock().unwrap() = "proxies:\n  - {name: n1, type: direct}\n  - {name: n2, type: direct}\n".into();
+    assert_eq!(scene.ask("PUT", "/providers/proxies/sub", "").0, 204);
+    assert_eq!(all(&scene), serde_json::json!(["n1", "n2"]));
+    *nodes.text.lock().unwrap() = "nothing of the kind".into();
+    assert_eq!(scene.ask("PUT", "/providers/proxies/sub", "").0, 503, "the old list stays");
+    assert_eq!(all(&scene), serde_json::json!(["n1", "n2"]));
+
+    // The next start needs nobody.
+    nodes.up.store(false, Ordering::Relaxed);
+    rules.up.store(false, Ordering::Relaxed);
+    scene.adit.kill();
+    scene.adit = Scene::run(&scene.home, scene.port, scene.api);
+    assert_eq!((all(&scene), count(&scene)), (serde_json::json!(["n1", "n2"]), 1.into()));
+    let blocked = socks5(scene.proxy(), &To::name("x.blocked.test", 80)).expect_err("a rule of the copy");
+    assert!(blocked.to_string().contains("[05, 02, 00]"), "{blocked}");
+}
+
+/// "When a chosen member dies mid-day, new connections move within one failed dial."
+#[test]
+fn a_group_leaves_a_dead_server_after_one_failed_dial() {
+    let (first, second) = (free_port(), free_port());
+    let server = |port: u16| {
+        let json = serde_json::json!({
+            "inbounds": [{
+                "port": port, "listen": "127.0.0.1", "protocol": "socks", "settings": { "auth": "noauth" },
+            }],
+            "outbounds": [{ "protocol": "freedom" }],
+        });
+        peers::xray(Era::Xray26_10, &json, &[port])
+    };
+    let (mut one, _two) = (server(first), server(second));
+    let tested = Lists::start("here");
+    let scene = Scene::start(&format!(
+        "proxies:\n  - {{name: one, type: socks5, server: 127.0.0.1, port: {first}}}\n  \
+         - {{name: two, type: socks5, server: 127.0.0.1, port: {second}}}\n\
+         proxy-groups:\n  - {{name: Auto, type: fallback, proxies: [one, two], interval: 3600, \
+         url: 'http://{}/'}}\nrules:\n  - MATCH,Auto\n",
+        tested.addr
+    ));
+    let is_tested = |name: &str| !scene.get(&format!("/proxies/{name}"))["history"].as_array().unwrap().is_empty();
+    until("delay tests", || is_tested("one") && is_tested("two"));
+    let origin = HttpOrigin::start();
+    scenes::plain_http(scene.proxy(), &origin);
+    one.kill();
+    assert!(socks5(scene.proxy(), &To::from(origin.addr())).is_err(), "the one that finds out");
+    scenes::plain_http(scene.proxy(), &origin);
+    assert_eq!(scene.now("Auto"), "two");
+}
