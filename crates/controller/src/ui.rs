@@ -18,7 +18,7 @@ pub(crate) fn files() -> &'static [File] {
 const FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
 
 /// What a page of the dashboard may do: load what is beside it, talk to this controller, and nothing else.
-pub(crate) const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; \
+pub(crate) const POLICY: &str = "default-src 'self'; img-src 'self' data:; \
                                  base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
 
 #[cfg(test)]

@@ -202,7 +202,7 @@ fn world() -> World {
     });
     World {
         mode: Mode::Rule,
-        rules: rules.unwrap(),
+        rules: Arc::new(rules.unwrap()),
         book: Book::build(outbounds, groups, resolver.clone(), resolver.clone()).unwrap(),
         hosts: Arc::new(HashMap::<Domain, HostsEntry>::new()),
         resolver,

@@ -82,11 +82,11 @@ function showPreferences() {
     showState();
     router.show();
   });
-  const button = (name, label, act) =>
-    h('button', { type: 'button', class: 'square', 'aria-label': label, title: label, onclick: act }, icon(name));
+  const button = (name, label, act, kind = '') =>
+    h('button', { type: 'button', class: `square ${kind}`, 'aria-label': label, title: label, onclick: act }, icon(name));
   document
     .getElementById('preferences')
-    .replaceChildren(language, button('theme', t('theme'), theme), button('help', t('shortcuts'), help));
+    .replaceChildren(language, button('theme', t('theme'), theme), button('help', t('shortcuts'), help, 'desk'));
 }
 
 function help() {

@@ -22,8 +22,8 @@ export function count(number) {
 export function bytes(number) {
   let value = number;
   let unit = 0;
-  // 1023.95 KiB would read "1024.0 KiB".
-  while (value >= 1023.95 && unit < UNITS.length - 1) {
+  // 1023.5 KiB would read "1,024 KiB".
+  while (value >= 1023.5 && unit < UNITS.length - 1) {
     value /= 1024;
     unit += 1;
   }

@@ -5,9 +5,8 @@ import { rate } from './format.js';
 /** A round number of bytes at or above `value`: 1, 2 or 5 times ten or a hundred, so that the scale seldom changes. */
 export function ceiling(value) {
   let unit = 1024;
-  while (unit * 1000 < value) unit *= 1024;
-  for (const step of [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]) if (unit * step >= value) return unit * step;
-  return value;
+  while (unit * 1024 < value) unit *= 1024;
+  return unit * [1, 2, 5, 10, 20, 50, 100, 200, 500, 1024].find((step) => unit * step >= value);
 }
 
 export class Series {

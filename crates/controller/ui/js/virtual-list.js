@@ -80,6 +80,8 @@ export class VirtualList {
   /** Sizes are read here and nowhere else: reading them while scrolling would force a layout each time. */
   #measure() {
     this.height = this.element.clientHeight;
+    // For a line of titles above the list, whose columns have to stay above these.
+    this.element.parentElement?.style.setProperty('--scrollbar', `${this.element.offsetWidth - this.element.clientWidth - 2}px`);
     const probe = this.#pool[0] ?? this.#grow();
     this.rowHeight = Number.parseFloat(getComputedStyle(probe).height);
     if (!this.#usable) return;

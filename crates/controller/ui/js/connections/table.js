@@ -4,7 +4,7 @@ import { h, icon, write } from '../dom.js';
 import { bytes, duration, moment, rate } from '../format.js';
 import { t } from '../i18n.js';
 
-/** Column → its class. `wide` ones go first when the window is narrow. */
+/** Column → its class. `wide` ones go first when the window is narrow, then `client`. */
 export const CELLS = {
   host: 'host',
   path: 'path',
@@ -13,7 +13,7 @@ export const CELLS = {
   download: 'end number wide',
   upload: 'end number wide',
   start: 'end number',
-  source: 'wide',
+  source: 'client',
   kind: 'wide',
 };
 

@@ -71,7 +71,7 @@ function show(result, took) {
 function table(caption, records) {
   const head = [t('dns.name'), t('dns.type'), 'TTL', t('dns.data')].map((title) => h('th', { scope: 'col' }, title));
   const rows = records.map(({ name, type, TTL, data }) =>
-    h('tr', {}, h('td', {}, name), h('td', {}, NAMES[type] ?? String(type)), h('td', { class: 'number' }, String(TTL)), h('td', { class: 'mono' }, data)),
+    h('tr', {}, h('td', {}, name), h('td', { class: 'tight' }, NAMES[type] ?? String(type)), h('td', { class: 'tight number' }, String(TTL)), h('td', { class: 'mono' }, data)),
   );
   return h('table', { 'aria-label': caption }, h('thead', {}, h('tr', {}, head)), h('tbody', {}, rows));
 }

@@ -197,8 +197,9 @@ class GroupCard {
       member.element.classList.toggle('now', now);
       member.pick.setAttribute('aria-pressed', String(now));
       member.pick.disabled = !isChoosable(group);
-      write(member.kind, describe(proxy, chainOf(proxies, name)));
-      showDelay(member.delay, delayOf(proxy, url));
+      const chain = chainOf(proxies, name);
+      write(member.kind, describe(proxy, chain));
+      showDelay(member.delay, delayOf(proxy, url) ?? delayOf(proxies[chain.at(-1)], url));
     });
   }
 

@@ -80,7 +80,7 @@ export function mount(root, { api, link }) {
 
 function makeRow() {
   const row = h('div', { class: 'row rules' });
-  const kinds = ['number quiet', '', 'what', 'target', 'hits end number', 'quiet small'];
+  const kinds = ['number quiet', 'kind', 'what', 'target', 'hits end number', 'quiet small'];
   row.cells = kinds.map((kind) => h('span', { class: kind, role: 'gridcell' }));
   row.append(...row.cells);
   return row;
