@@ -131,13 +131,21 @@ pub(crate) fn version() -> String {
 }
 
 impl ConfigArgs {
+    /// The file that the arguments name, if it is one that can change.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        self.named().filter(|file| file.as_os_str() != "-")
+    }
+
+    fn named(&self) -> Option<PathBuf> {
+        self.file.clone().or_else(|| Some(self.home.as_ref()?.join("config.yaml")).filter(|file| file.exists()))
+    }
+
     /// Reads the configuration the arguments name, or the built-in one when they name none.
     ///
     /// # Errors
     /// The file cannot be read.
     pub(crate) fn read(&self) -> anyhow::Result<Source> {
-        let named =
-            self.file.clone().or_else(|| Some(self.home.as_ref()?.join("config.yaml")).filter(|file| file.exists()));
+        let named = self.named();
         let home = self.home_for(named.as_deref());
         // Paths of the configuration are compared with it, and outlive a change of the working directory.
         let home = std::path::absolute(&home).unwrap_or(home);

@@ -16,6 +16,7 @@ mod redirect;
 mod resolvers;
 mod run;
 mod store;
+mod watch;
 mod world;
 
 use std::process::ExitCode;

@@ -20,6 +20,7 @@ use crate::cli::ConfigArgs;
 use crate::control;
 use crate::daemon::Daemon;
 use crate::logs::Logs;
+use crate::watch::Watch;
 
 /// How long open connections may go on after SIGTERM (faults §1).
 const DRAIN: Duration = Duration::from_secs(5);
@@ -79,6 +80,8 @@ async fn serve(plan: Plan, config: &ConfigArgs, home: PathBuf, logs: Logs) -> an
     let (tested, measured) = (Arc::clone(&daemon), Arc::clone(&daemon));
     let book = move || Arc::clone(&tested.engine.world().book);
     let _testing = Task::spawn("delay tests", keep_testing(book, move || measured.now().general.unified_delay));
+
+    let _watching = config.file().map(|file| Task::spawn("configuration", watch(file, Arc::clone(&daemon))));
 
     let ending = until_told(&daemon).await?;
     tracing::warn!("adit is shutting down");
@@ -151,12 +154,29 @@ async fn until_told(daemon: &Daemon) -> anyhow::Result<Ending> {
             _ = terminate.recv() => return Ok(Ending::Exit),
             _ = interrupt.recv() => return Ok(Ending::Exit),
             () = daemon.restart.notified() => return Ok(Ending::Again),
-            _ = hang_up.recv() => {
-                if let Err(error) = daemon.reload(None).await {
-                    tracing::error!("the configuration stays as it is: {error:#}");
-                }
-            }
+            _ = hang_up.recv() => read_again(daemon).await,
         }
+    }
+}
+
+async fn read_again(daemon: &Daemon) {
+    if let Err(error) = daemon.reload(None).await {
+        tracing::error!("the configuration stays as it is: {error:#}");
+    }
+}
+
+/// Reads the configuration again whenever its file changes.
+async fn watch(file: PathBuf, daemon: Arc<Daemon>) {
+    let watched = async {
+        let mut watch = Watch::new(file.clone())?;
+        loop {
+            watch.changed().await?;
+            read_again(&daemon).await;
+        }
+    };
+    let ended: std::io::Result<()> = watched.await;
+    if let Err(error) = ended {
+        tracing::warn!("{} is not looked after: {error}; SIGHUP reads it again", file.display());
     }
 }
 

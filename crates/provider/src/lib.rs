@@ -1,6 +1,6 @@
 //! Content that comes from elsewhere and changes: lists of proxies and rule sets.
 //!
-//! What it is: a download over whatever way out ([`Fetcher`]), the copy on disk that outlives the process ([`Copy`]), and
+//! What it is: a download over whatever way out ([`Fetcher`]), the copy on disk that outlives the process ([`struct@Copy`]), and
 //! the task that keeps both fresh ([`Provider`]): it serves what is there at once, asks in time, keeps the last good
 //! content whatever a server says, and tells how it went ([`Status`]).
 //!
