@@ -262,6 +262,7 @@ impl Book {
                 name,
                 members: &group.options.members,
                 check: &group.options.check,
+                chooses: !matches!(group.options.kind, options::GroupKind::Select { .. }),
                 owns_url: matches!(group.options.kind, options::GroupKind::UrlTest { .. }),
                 uses: group.uses(),
             }),
@@ -371,6 +372,8 @@ pub(crate) struct Checked<'a> {
     pub(crate) name: &'a Tag,
     pub(crate) members: &'a [Tag],
     pub(crate) check: &'a options::Check,
+    /// Whether it chooses by itself, so that it matters who is back.
+    pub(crate) chooses: bool,
     /// Whether it is tested with its own URL, whatever else is asked for.
     pub(crate) owns_url: bool,
     /// How many connections it was asked for so far.

@@ -56,7 +56,8 @@ impl Schedule {
                 next = next.min(last + interval);
             }
             for member in group.members {
-                let again = book.is_suspected(member) && self.missed_is_due(member, now, &mut next);
+                // Nobody's traffic is sent for a group that somebody chooses in.
+                let again = group.chooses && book.is_suspected(member) && self.missed_is_due(member, now, &mut next);
                 if (whole || again) && seen.insert((member.clone(), group.check.url.as_str().to_owned())) {
                     due.push(Due { name: member.clone(), check: group.check.clone() });
                 }

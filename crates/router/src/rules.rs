@@ -200,10 +200,11 @@ impl Rules {
                 at = at.behind();
                 continue;
             }
-            if outcome == Outcome::NeedAddress {
-                return Step::NeedAddress(at);
+            match outcome {
+                Outcome::NeedAddress => return Step::NeedAddress(at),
+                Outcome::NeedProcess => return Step::NeedProcess(at),
+                Outcome::Match | Outcome::Miss => self.hit(at),
             }
-            self.hit(at);
             match self.apply(at) {
                 Ok(verdict) => return Step::Use(verdict),
                 Err(next) => at = next,

@@ -166,6 +166,22 @@ async fn a_proxy_in_several_groups_is_tested_once() {
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
 
+/// A test would tell a nameserver and a stranger's web server that we are here.
+#[tokio::test]
+async fn nobody_is_tested_for_a_group_that_somebody_chooses_in() {
+    let asked = Arc::default();
+    let (at, _web) = web(&[204], &asked).await;
+    let check = Check { url: url(at), ..Check::default() };
+    let selector = Group { check, ..select("S", &["dead", "DIRECT"]) };
+    let book = book(vec![socks5::upstream("dead", nobody().await, None)], vec![selector], Names::default());
+    let tested = Arc::clone(&book);
+    let _testing = Task::spawn("tests", keep_testing(move || Arc::clone(&tested), || false));
+    refusal(&book, "S", &target("127.0.0.1:1")).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(book.report("dead").unwrap().health.history.is_empty());
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+}
+
 #[tokio::test]
 async fn a_renewed_book_keeps_what_is_the_same() {
     let asked = Arc::default();
