@@ -1,17 +1,22 @@
 //! The daemon as the API sees it.
 
-use adit_config::{LogLevel, Source};
+use adit_config::{FindProcess, LogLevel, Source};
 use adit_controller::{
-    Controller, Daemon as Api, DnsError, DnsMessage, LogFeed, LogLevel as LevelName, ModeName, Options, Patch,
-    ProviderKind, ProxyProvider, Reload, ReloadFrom, RuleProvider, Storage, Subscription, TlsListener, Vehicle,
+    Controller, Daemon as Api, DnsError, DnsMessage, FindProcessName, LogFeed, LogLevel as LevelName, ModeName,
+    Options, Patch, ProviderKind, ProxyProvider, Reload, ReloadFrom, RuleProvider, Storage, Subscription, TlsListener,
+    Vehicle,
 };
 use adit_engine::{Engine, World};
 use adit_net::{BoxFuture, Tag};
 use adit_router::Mode;
 use anyhow::Context as _;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
 
 use crate::daemon::Daemon;
+
+/// A longer configuration is not read.
+const LARGEST: u64 = 16 << 20;
 
 /// The API's listeners, bound and not yet answering; none if the configuration has none.
 ///
@@ -137,7 +142,15 @@ impl Api for Daemon {
                 ReloadFrom::Text(text) => Some(Source { name: "<payload>".into(), text, home: self.home().to_owned() }),
                 ReloadFrom::File(path) => {
                     let name = path.display().to_string();
-                    let bytes = tokio::fs::read(&path).await.map_err(|error| format!("cannot read {name}: {error}"))?;
+                    // Whoever has the secret may not read the machine's other files by it.
+                    if !adit_config::may_read(self.home(), &path) {
+                        return Err(format!("path is not subpath of home directory or SAFE_PATHS: {name}"));
+                    }
+                    let file = tokio::fs::File::open(&path).await;
+                    let file = file.map_err(|error| format!("cannot read {name}: {error}"))?;
+                    let mut bytes = Vec::new();
+                    let read = file.take(LARGEST).read_to_end(&mut bytes).await;
+                    read.map_err(|error| format!("cannot read {name}: {error}"))?;
                     let source = Source::from_bytes(name, bytes, self.home().to_owned());
                     Some(source.map_err(|problems| problems.render(false))?)
                 }
@@ -276,7 +289,17 @@ impl Daemon {
             (differs(patch.lan_allowed_ips.as_ref(), &settings.lan_allowed_ips), "lan-allowed-ips"),
             (differs(patch.lan_disallowed_ips.as_ref(), &settings.lan_disallowed_ips), "lan-disallowed-ips"),
         ];
-        match keys.into_iter().find(|(differs, _)| *differs).map(|(_, key)| key) {
+        let process = patch.find_process_mode.map(|mode| match mode {
+            FindProcessName::Off => FindProcess::Off,
+            FindProcessName::Strict => FindProcess::Strict,
+            FindProcessName::Always => FindProcess::Always,
+        });
+        let tun = patch.tun.as_ref().and_then(|tun| tun.get("enable")).and_then(Value::as_bool);
+        let more = [
+            (differs(process.as_ref(), &general.find_process), "find-process-mode"),
+            (differs(tun.as_ref(), &false), "tun"),
+        ];
+        match keys.into_iter().chain(more).find(|(differs, _)| *differs).map(|(_, key)| key) {
             Some(key) => Err(format!("`{key}` is changed in the configuration: write it there and reload")),
             None => Ok(()),
         }
@@ -309,10 +332,10 @@ fn level_name(level: LogLevel) -> &'static str {
     }
 }
 
-fn process_name(mode: adit_config::FindProcess) -> &'static str {
+fn process_name(mode: FindProcess) -> &'static str {
     match mode {
-        adit_config::FindProcess::Off => "off",
-        adit_config::FindProcess::Strict => "strict",
-        adit_config::FindProcess::Always => "always",
+        FindProcess::Off => "off",
+        FindProcess::Strict => "strict",
+        FindProcess::Always => "always",
     }
 }

@@ -50,44 +50,32 @@ pub(crate) struct Bound {
 }
 
 impl Listeners {
-    /// Binds everything that `plan` listens on and that does not run yet. A listener that is to be another one at the same
-    /// address is stopped first, because both cannot be bound.
+    /// Binds everything that `plan` listens on and that does not run yet.
     ///
     /// # Errors
-    /// An address is in use, is not ours, or a right is missing.
+    /// An address is in use, is not ours, or a right is missing. Also if a listener is to be another one at a port that it
+    /// has: the old one has it until its last client leaves, so that takes a new start.
     pub(crate) fn bind(&self, plan: &Plan) -> anyhow::Result<Bound> {
         let wanted = doors(plan);
         let kept: Vec<bool> =
             self.running.iter().map(|running| wanted.iter().any(|(door, _)| *door == running.door)).collect();
+        let going = self.running.iter().zip(&kept).filter(|(_, kept)| !**kept).map(|(running, _)| running.at.port());
+        let going: Vec<u16> = going.collect();
         let mut new = Vec::new();
         for (door, optional) in wanted {
             if self.running.iter().any(|running| running.door == door) {
                 continue;
             }
-            self.make_room(&door, &kept);
+            let at = door.at();
+            anyhow::ensure!(
+                at.port() == 0 || !going.contains(&at.port()),
+                "the listener at {at} is to be another one: that takes a new start of adit"
+            );
             if let Some(listener) = door.bind(optional)? {
                 new.push((door, listener));
             }
         }
         Ok(Bound { kept, new })
-    }
-
-    /// Ends the listeners that go anyway and have the port of `door`, and waits a moment until their sockets are closed.
-    fn make_room(&self, door: &Door, kept: &[bool]) {
-        let in_the_way = self
-            .running
-            .iter()
-            .zip(kept)
-            .filter(|(running, kept)| !**kept && running.at.port() == door.at().port() && door.at().port() != 0);
-        for (running, _) in in_the_way {
-            running.shutdown.start();
-            for _ in 0..100 {
-                if std::net::TcpListener::bind(running.at).is_ok() {
-                    break;
-                }
-                std::thread::yield_now();
-            }
-        }
     }
 
     /// Lets the new ones serve and the others end.

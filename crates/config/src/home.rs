@@ -19,6 +19,14 @@ pub(crate) struct Home {
     unchecked: bool,
 }
 
+/// Whether a configuration, or whoever may change one, may name `path`: it is in `home`, or in one of `SAFE_PATHS`, after
+/// `..` and symbolic links are followed.
+#[must_use]
+pub fn may_read(home: &Path, path: &Path) -> bool {
+    let home = Home::new(home);
+    home.unchecked || home.is_allowed(&without_dots(path))
+}
+
 impl Home {
     /// As the environment says: `SAFE_PATHS` (separated by `:`), `SKIP_SAFE_PATH_CHECK`.
     pub(crate) fn new(dir: &Path) -> Self {

@@ -63,6 +63,7 @@ pub use controller::{ControllerPlan, ControllerTls, Cors};
 pub use dns::{DnsMode, DnsPlan};
 pub use general::{EmptyGroup, FindProcess, General, LogFormat, LogLevel};
 pub use group::{Candidate, GroupPlan};
+pub use home::may_read;
 pub use inbound::{InboundPlan, TransparentPlan};
 pub use plan::{Loaded, Plan, load};
 pub use problem::{Counts, Problem, Problems, Severity};

@@ -84,6 +84,15 @@ impl Scene {
     }
 }
 
+#[test]
+fn a_file_that_changes_is_read_again() {
+    let scene = Scene::start(GROUPS);
+    scene
+        .home
+        .write("config.yaml", Scene::config(&GROUPS.replace("MATCH,Pick", "MATCH,REJECT"), scene.port, scene.api));
+    until("the reload", || scene.get("/rules")["rules"][0]["proxy"] == "REJECT");
+}
+
 fn until(what: &str, done: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
     while !done() {
@@ -162,6 +171,47 @@ fn a_configuration_that_is_wrong_changes_nothing() {
         assert_eq!(status, 400, "{body}");
         scenes::plain_http(scene.proxy(), &origin);
     }
+}
+
+/// Found in review: the port was lost for good, because its old listener has it until the last client leaves.
+#[test]
+fn a_listener_that_is_to_be_another_one_keeps_its_port() {
+    let scene = Scene::start(GROUPS);
+    let origin = TcpOrigin::echo();
+    let mut stream = scenes::tunnel(scene.proxy(), &To::from(origin.addr()));
+    let stricter = format!("authentication: ['user:word']\n{GROUPS}");
+    scene.home.write("config.yaml", Scene::config(&stricter, scene.port, scene.api));
+    let (status, body) = scene.ask("PUT", "/configs?force=true", r#"{"path":"","payload":""}"#);
+    assert!(status == 400 && body.contains("a new start"), "{status} {body}");
+    goes_on(&mut stream);
+    scenes::echo(scene.proxy(), &To::from(origin.addr()), 1000);
+}
+
+/// F-D1: whoever has the secret may not read other files of the machine by it.
+#[test]
+fn f_d1_a_reload_reads_no_file_outside_the_home() {
+    let scene = Scene::start(GROUPS);
+    for path in ["/etc/passwd", "/dev/zero", "/proc/self/environ"] {
+        let (status, body) = scene.ask("PUT", "/configs", &format!(r#"{{"path":"{path}"}}"#));
+        assert!(status == 400 && body.contains("not subpath of home") && !body.contains("root:"), "{status} {body}");
+    }
+    let own = scene.home.path().join("config.yaml");
+    assert_eq!(scene.ask("PUT", "/configs", &format!(r#"{{"path":"{}"}}"#, own.display())).0, 204);
+}
+
+#[test]
+fn a_setting_that_cannot_change_is_refused() {
+    let scene = Scene::start(GROUPS);
+    for (patch, status) in [
+        (r#"{"find-process-mode":"off"}"#, 400),
+        (r#"{"find-process-mode":"strict"}"#, 204),
+        (r#"{"tun":{"enable":true}}"#, 400),
+        (r#"{"mixed-port":1}"#, 400),
+        (r#"{"allow-lan":false,"log-level":"warning"}"#, 204),
+    ] {
+        assert_eq!(scene.ask("PATCH", "/configs", patch).0, status, "{patch}");
+    }
+    assert_eq!(scene.get("/configs")["log-level"], "warning");
 }
 
 #[test]
