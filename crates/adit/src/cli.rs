@@ -1,21 +1,21 @@
 //! Arguments: our own sub-commands, and Mihomo's spellings (`-d DIR -f FILE -t -v`), so that scripts go on working.
 
-use std::ffi::OsString;
-use std::io::Read as _;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+mod config;
 
-use adit_config::{Problems, Source};
+use std::ffi::OsString;
+use std::net::IpAddr;
+
 use adit_net::{Network, Target};
-use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use config::{ConfigArgs, RunArgs};
 
 use crate::redirect::Redirect;
 
 /// What to do.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Run(ConfigArgs),
+    Run(RunArgs),
     Check(ConfigArgs),
     /// Mihomo's `-t`.
     Test(ConfigArgs),
@@ -35,7 +35,7 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Sub>,
     #[command(flatten)]
-    config: ConfigArgs,
+    run: RunArgs,
     /// Test the configuration and exit (Mihomo's spelling of `check`)
     #[arg(short = 't')]
     test: bool,
@@ -47,7 +47,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Sub {
     /// Run the proxy
-    Run(ConfigArgs),
+    Run(RunArgs),
     /// Report every problem of a configuration; exit code 1 if it would not run
     Check(ConfigArgs),
     /// Print which rule and outbound a destination gets, and why
@@ -59,17 +59,6 @@ enum Sub {
     Redirect(Redirect),
     /// Say why traffic is not captured, and what to do; exit code 1 if something does not work
     Doctor(ConfigArgs),
-}
-
-/// Which configuration.
-#[derive(Args, Clone, Debug, Default)]
-pub(crate) struct ConfigArgs {
-    /// Home directory: relative paths, geo databases and rule files [default: ~/.config/mihomo if it exists]
-    #[arg(short = 'd', value_name = "DIR", env = "CLASH_HOME_DIR")]
-    home: Option<PathBuf>,
-    /// Configuration file, `-` for standard input [default: config.yaml in the home directory]
-    #[arg(short = 'f', value_name = "FILE", env = "CLASH_CONFIG_FILE")]
-    file: Option<PathBuf>,
 }
 
 /// What `import` takes.
@@ -110,73 +99,35 @@ impl Question {
 impl Command {
     /// Parses the arguments; the error prints itself, help included.
     pub(crate) fn from_args(args: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let cli = Cli::try_parse_from(args)?;
+        let cli = Cli::try_parse_from(args.map(spelt))?;
         Ok(match cli.command {
-            Some(Sub::Run(config)) => Self::Run(config),
+            Some(Sub::Run(run)) => Self::Run(run),
             Some(Sub::Check(config)) => Self::Check(config),
             Some(Sub::Explain(question)) => Self::Explain(question),
             Some(Sub::Import(args)) => Self::Import(args),
             Some(Sub::Redirect(redirect)) => Self::Redirect(redirect),
             Some(Sub::Doctor(config)) => Self::Doctor(config),
             None if cli.version => Self::Version,
-            None if cli.test => Self::Test(cli.config),
-            None => Self::Run(cli.config),
+            None if cli.test => Self::Test(cli.run.config),
+            None => Self::Run(cli.run),
         })
+    }
+}
+
+/// Go programs, such as Mihomo, take `-name` and `--name` for the same, however long the name is.
+fn spelt(argument: OsString) -> OsString {
+    let Some(text) = argument.to_str() else { return argument };
+    let name = text.split('=').next().unwrap_or_default();
+    match name.strip_prefix("--") {
+        Some("d" | "f" | "t" | "v" | "m") => text.get(1..).unwrap_or_default().into(),
+        None if config::LONG.contains(&name) => format!("-{text}").into(),
+        _ => argument,
     }
 }
 
 /// The line of `-v`. Wrappers of Mihomo take the third word for the version.
 pub(crate) fn version() -> String {
     format!("adit Meta v{} {} {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH)
-}
-
-impl ConfigArgs {
-    /// The file that the arguments name, if it is one that can change.
-    pub(crate) fn file(&self) -> Option<PathBuf> {
-        self.named().filter(|file| file.as_os_str() != "-")
-    }
-
-    fn named(&self) -> Option<PathBuf> {
-        self.file.clone().or_else(|| Some(self.home.as_ref()?.join("config.yaml")).filter(|file| file.exists()))
-    }
-
-    /// Reads the configuration the arguments name, or the built-in one when they name none.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub(crate) fn read(&self) -> anyhow::Result<Source> {
-        let named = self.named();
-        let home = self.home_for(named.as_deref());
-        // Paths of the configuration are compared with it, and outlive a change of the working directory.
-        let home = std::path::absolute(&home).unwrap_or(home);
-        let Some(file) = named else {
-            return Ok(Source { name: "<built-in>".into(), text: adit_config::DEFAULT_CONFIG.into(), home });
-        };
-        if file.as_os_str() == "-" {
-            let mut bytes = Vec::new();
-            std::io::stdin().read_to_end(&mut bytes).context("reading the configuration from standard input")?;
-            return Source::from_bytes("<stdin>", bytes, home).map_err(unreadable);
-        }
-        let name = file.display().to_string();
-        let bytes = std::fs::read(&file).with_context(|| format!("cannot read the configuration {name}"))?;
-        Source::from_bytes(name, bytes, home).map_err(unreadable)
-    }
-
-    /// `-d`, else Mihomo's own place if it exists, else the folder of the configuration.
-    fn home_for(&self, file: Option<&Path>) -> PathBuf {
-        if let Some(home) = &self.home {
-            return home.clone();
-        }
-        let usual = std::env::var_os("HOME").map(|home| Path::new(&home).join(".config/mihomo"));
-        usual
-            .filter(|home| home.is_dir())
-            .or_else(|| file.and_then(Path::parent).filter(|parent| parent.is_dir()).map(Path::to_path_buf))
-            .unwrap_or_else(|| PathBuf::from("."))
-    }
-}
-
-fn unreadable(problems: Problems) -> anyhow::Error {
-    anyhow::anyhow!("the configuration is not a text\n{}", problems.render(false))
 }
 
 #[cfg(test)]
@@ -193,6 +144,16 @@ mod tests {
         assert!(matches!(parse(&["-d", "/tmp", "-f", "x.yaml"]), Ok(Command::Run(_))));
         assert!(matches!(parse(&["-t", "-f", "x.yaml"]), Ok(Command::Test(_))));
         assert!(matches!(parse(&["-v"]), Ok(Command::Version)));
+        assert!(matches!(parse(&["--v"]), Ok(Command::Version)));
+        let Ok(Command::Run(run)) = parse(&["-ext-ctl", ":9090", "-secret=word", "--d", "/tmp", "-m"]) else {
+            panic!("Go's way of writing flags was not understood");
+        };
+        let source = run.config.read().unwrap();
+        assert_eq!(source.home.to_str(), Some("/tmp"));
+        let controller = adit_config::load(&source).plan.unwrap().controller.unwrap();
+        assert_eq!(controller.listen.unwrap().port(), 9090);
+        assert_eq!(controller.secret.unwrap().reveal(), "word");
+        assert!(!format!("{run:?}").contains("word"), "arguments end up in messages");
         assert_eq!(version().split(' ').nth(2), Some(concat!("v", env!("CARGO_PKG_VERSION"))));
     }
 
@@ -217,5 +178,9 @@ mod tests {
     fn without_a_configuration_the_built_in_one_runs() {
         let source = ConfigArgs::default().read().unwrap();
         assert_eq!(source.name, "<built-in>");
+        let Ok(Command::Test(written)) = parse(&["-t", "-config", "bWl4ZWQtcG9ydDogMQo="]) else {
+            panic!("-config was not understood");
+        };
+        assert_eq!(written.read().unwrap().text, "mixed-port: 1\n");
     }
 }

@@ -139,7 +139,12 @@ impl Api for Daemon {
         Box::pin(async move {
             let source = match reload.from {
                 ReloadFrom::Current => None,
-                ReloadFrom::Text(text) => Some(Source { name: "<payload>".into(), text, home: self.home().to_owned() }),
+                ReloadFrom::Text(text) => Some(Source {
+                    name: "<payload>".into(),
+                    text,
+                    home: self.home().to_owned(),
+                    overrides: Default::default(),
+                }),
                 ReloadFrom::File(path) => {
                     let name = path.display().to_string();
                     // Whoever has the secret may not read the machine's other files by it.

@@ -100,7 +100,12 @@ mod tests {
         std::fs::remove_dir_all(&folder).unwrap();
         let names: Vec<&str> = imports.iter().map(Import::name).collect();
         assert_eq!(names, ["office", "office-2", "office-3"]);
-        let source = Source { name: "x".into(), text: import::config(&imports), home: ".".into() };
+        let source = Source {
+            name: "x".into(),
+            text: import::config(&imports),
+            home: ".".into(),
+            overrides: Default::default(),
+        };
         assert!(adit_config::load(&source).plan.is_some());
     }
 

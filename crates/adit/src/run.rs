@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
-use crate::cli::ConfigArgs;
+use crate::cli::RunArgs;
 use crate::control;
 use crate::daemon::Daemon;
 use crate::logs::Logs;
@@ -29,8 +29,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// The configuration cannot be read, a listener cannot be bound, or the runtime cannot be started.
-pub(crate) fn run(config: &ConfigArgs) -> anyhow::Result<ExitCode> {
-    let source = config.read()?;
+pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let source = args.config.read()?;
     let loaded = adit_config::load(&source);
     eprint!("{}", loaded.problems.render(std::io::stderr().is_terminal()));
     let Some(plan) = loaded.plan else {
@@ -39,7 +39,7 @@ pub(crate) fn run(config: &ConfigArgs) -> anyhow::Result<ExitCode> {
     };
     let logs = Logs::start(plan.log_level, plan.general.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    let ending = runtime.block_on(serve(plan, config, source.home, logs))?;
+    let ending = runtime.block_on(serve(plan, args, source.home, logs))?;
     // Look-ups that the system's resolver still has in hand must not delay the exit.
     runtime.shutdown_timeout(Duration::from_millis(100));
     match ending {
@@ -63,7 +63,7 @@ fn again() -> anyhow::Result<ExitCode> {
     Err(Command::new(program).args(std::env::args_os().skip(1)).exec()).context("restart")
 }
 
-async fn serve(plan: Plan, config: &ConfigArgs, home: PathBuf, logs: Logs) -> anyhow::Result<Ending> {
+async fn serve(plan: Plan, args: &RunArgs, home: PathBuf, logs: Logs) -> anyhow::Result<Ending> {
     if let Err(error) = adit_net::raise_descriptor_limit() {
         tracing::warn!(%error, "the limit on open files stays as it is");
     }
@@ -72,8 +72,9 @@ async fn serve(plan: Plan, config: &ConfigArgs, home: PathBuf, logs: Logs) -> an
     check_mark(plan.general.routing_mark)?;
     let controller = control::bind(plan.controller.as_ref())?;
     let facts = Facts::of(&plan);
-    let daemon = Daemon::start(plan, config.clone(), home, logs)?;
+    let daemon = Daemon::start(plan, args.config.clone(), home, logs)?;
     announce(&daemon, &facts);
+    hook("post-up", args.post_up.as_deref()).await?;
 
     let shutdown = Shutdown::new();
     let api = controller.map(|api| Task::spawn("controller", api.run(Arc::clone(&daemon) as _, shutdown.clone())));
@@ -81,7 +82,7 @@ async fn serve(plan: Plan, config: &ConfigArgs, home: PathBuf, logs: Logs) -> an
     let book = move || Arc::clone(&tested.engine.world().book);
     let _testing = Task::spawn("delay tests", keep_testing(book, move || measured.now().general.unified_delay));
 
-    let _watching = config.file().map(|file| Task::spawn("configuration", watch(file, Arc::clone(&daemon))));
+    let _watching = args.config.file().map(|file| Task::spawn("configuration", watch(file, Arc::clone(&daemon))));
 
     let ending = until_told(&daemon).await?;
     tracing::warn!("adit is shutting down");
@@ -94,7 +95,21 @@ async fn serve(plan: Plan, config: &ConfigArgs, home: PathBuf, logs: Logs) -> an
         }
     }
     drop(api);
+    if let Err(error) = hook("post-down", args.post_down.as_deref()).await {
+        tracing::warn!("{error:#}");
+    }
     Ok(ending)
+}
+
+/// Runs a command of the user's, as Mihomo's `-post-up` and `-post-down` do.
+async fn hook(name: &'static str, command: Option<&str>) -> anyhow::Result<()> {
+    let Some(command) = command.filter(|command| !command.is_empty()) else { return Ok(()) };
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(command);
+    let status = tokio::task::spawn_blocking(move || shell.status()).await?;
+    let status = status.with_context(|| format!("{name}: there is no `sh`"))?;
+    anyhow::ensure!(status.success(), "{name}: the command ended with {status}");
+    Ok(())
 }
 
 /// Refuses a mark that no socket can be given: every connection would fail (F-B13).

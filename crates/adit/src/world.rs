@@ -254,7 +254,8 @@ mod tests {
     use super::*;
 
     fn ways(text: &str) -> Ways {
-        let source = Source { name: "config.yaml".into(), text: text.into(), home: ".".into() };
+        let source =
+            Source { name: "config.yaml".into(), text: text.into(), home: ".".into(), overrides: Default::default() };
         let loaded = adit_config::load(&source);
         Ways::of(loaded.plan.unwrap_or_else(|| panic!("{}", loaded.problems.render(false))))
     }

@@ -23,6 +23,7 @@
 //!     name: "<built-in>".into(),
 //!     text: DEFAULT_CONFIG.into(),
 //!     home: ".".into(),
+//!     overrides: Default::default(),
 //! };
 //! let loaded = load(&source);
 //! print!("{}", loaded.problems.render(false));
@@ -71,7 +72,7 @@ pub use provider::{ContentError, Nodes, ProviderPlan, Skipped};
 pub use rules::RuleLines;
 pub use sets::RuleProviderPlan;
 pub use settings::{GeoxUrl, Settings};
-pub use source::Source;
+pub use source::{Overrides, Source};
 pub use vehicle::{Download, Vehicle};
 pub use ways::{Assembled, Ways};
 

@@ -24,7 +24,7 @@ use crate::rules::{self, RuleLines};
 use crate::sets::{RuleProviderPlan, Sets};
 use crate::settings::{self, Settings};
 use crate::sniffer;
-use crate::source::Source;
+use crate::source::{Overrides, Source};
 use crate::vehicle;
 use crate::ways::{Assembled, Ways};
 use crate::yaml::{self, At, Document};
@@ -90,6 +90,7 @@ pub struct Loaded {
 ///     name: "config.yaml".into(),
 ///     text: "mixed-port: 7890\nrules:\n  - MATCH,DIRCET\n".into(),
 ///     home: ".".into(),
+///     overrides: Default::default(),
 /// };
 /// let loaded = load(&source);
 /// assert!(loaded.plan.is_none());
@@ -99,8 +100,20 @@ pub struct Loaded {
 /// ```
 #[must_use]
 pub fn load(source: &Source) -> Loaded {
+    match source.combined() {
+        None => read(source, source.text.len()),
+        Some((combined, written)) => {
+            let mut loaded = read(&combined, written);
+            loaded.problems.blame_from(written, &combined.text, Overrides::ORIGIN);
+            loaded
+        }
+    }
+}
+
+/// `written`: where the overrides begin.
+fn read(source: &Source, written: usize) -> Loaded {
     let report = Report::default();
-    let Some(document) = yaml::parse(&source.text, &report) else {
+    let Some(document) = yaml::parse_over(&source.text, written, &report) else {
         if !report.has_errors() {
             report.error(At::NOWHERE, format!("configuration file {} is empty", shown(&source.name)));
         }

@@ -143,6 +143,15 @@ impl Problems {
         out
     }
 
+    /// What stands at `from` in `text` or behind it came from `origin`, whose lines begin there.
+    pub(crate) fn blame_from(&mut self, from: usize, text: &str, origin: &str) {
+        let lines = text.get(..from).map_or(0, |before| before.matches('\n').count());
+        for problem in self.list.iter_mut().filter(|problem| problem.span.start >= from) {
+            origin.clone_into(&mut problem.file);
+            problem.line = problem.line.saturating_sub(lines);
+        }
+    }
+
     /// Whether there is an error among them.
     #[must_use]
     pub fn has_errors(&self) -> bool {

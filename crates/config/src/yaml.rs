@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
@@ -30,7 +31,7 @@ impl At {
         Self { start: clamp(start), end: clamp(end.max(start)) }
     }
 
-    pub(crate) fn range(self) -> std::ops::Range<usize> {
+    pub(crate) fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
 
@@ -60,7 +61,7 @@ pub(crate) enum Shape<'s> {
 }
 
 /// One key of a mapping with its value. Merge keys are already expanded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Entry<'s> {
     pub(crate) key: Cow<'s, str>,
     pub(crate) at: At,
@@ -103,30 +104,32 @@ const MAX_BYTES: usize = 64 << 20;
 /// Parses `text`. Syntax errors end the parse and are reported; duplicate keys are reported and the first one wins.
 /// `None` if there is no tree to work with, which includes a file without content.
 pub(crate) fn parse<'s>(text: &'s str, report: &Report) -> Option<Document<'s>> {
+    parse_over(text, text.len(), report)
+}
+
+/// The same where another document begins at `second`, a mapping whose entries take the place of those of the first.
+pub(crate) fn parse_over<'s>(text: &'s str, second: usize, report: &Report) -> Option<Document<'s>> {
     if text.len() > MAX_BYTES {
         report.add(Draft::error(At::NOWHERE, "the file is larger than 64 MiB"));
         return None;
     }
-    let options = granit_parser::options! { emit_comments: false };
     let mut tree = Builder::new(text, report);
-    for next in Parser::new_from_str_with_options(text, options) {
-        let grown = match next {
-            Ok((event, span)) => tree.grow(event, span),
-            Err(error) => Err(syntax_error(text, &error)),
-        };
-        if let Err(problem) = grown {
-            report.add(problem);
-            return None;
-        }
+    tree.read(0..second)?;
+    if let (Some(first), true) = (tree.root, second < text.len()) {
+        tree.root = None;
+        tree.read(second..text.len())?;
+        // What is no configuration is not made one.
+        let is_map = matches!(tree.node(first).shape, Shape::Map(_));
+        tree.root = if is_map { Some(tree.laid_over(first, tree.root?)) } else { Some(first) };
     }
     tree.used_anchors.sort_unstable_by_key(|at| (at.start, at.end));
     tree.used_anchors.dedup();
     Some(Document { root: tree.root?, nodes: tree.nodes, used_anchors: tree.used_anchors })
 }
 
-fn syntax_error(text: &str, error: &ScanError) -> Draft {
+fn syntax_error(text: &str, offset: usize, error: &ScanError) -> Draft {
     let message = error.info();
-    let mut start = error.marker().byte_offset().unwrap_or(text.len()).min(text.len());
+    let mut start = error.marker().byte_offset().map_or(text.len(), |at| offset + at).min(text.len());
     let tab = message.contains("tab").then(|| text.get(start..)?.find('\t')).flatten();
     if let Some(tab) = tab {
         start += tab;
@@ -146,6 +149,8 @@ fn syntax_error(text: &str, error: &ScanError) -> Draft {
 struct Builder<'s, 'r> {
     text: &'s str,
     report: &'r Report,
+    /// Where the document begins that is read.
+    offset: usize,
     nodes: Vec<Node<'s>>,
     open: Vec<Open<'s>>,
     root: Option<NodeId>,
@@ -175,6 +180,7 @@ impl<'s, 'r> Builder<'s, 'r> {
         Self {
             text,
             report,
+            offset: 0,
             nodes: Vec::new(),
             open: Vec::new(),
             root: None,
@@ -185,9 +191,42 @@ impl<'s, 'r> Builder<'s, 'r> {
         }
     }
 
+    /// Reads the document that stands at `range`; `None` if a problem ended it.
+    fn read(&mut self, range: Range<usize>) -> Option<()> {
+        self.offset = range.start;
+        let options = granit_parser::options! { emit_comments: false };
+        for next in Parser::new_from_str_with_options(self.text.get(range)?, options) {
+            let grown = match next {
+                Ok((event, span)) => self.grow(event, span),
+                Err(error) => Err(syntax_error(self.text, self.offset, &error)),
+            };
+            if let Err(problem) = grown {
+                self.report.add(problem);
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    /// A mapping with the entries of both, those of `over` where both have one; anything else is `over`.
+    fn laid_over(&mut self, under: NodeId, over: NodeId) -> NodeId {
+        let (Shape::Map(below), Shape::Map(above)) = (&self.node(under).shape, &self.node(over).shape) else {
+            return over;
+        };
+        let mut entries = below.clone();
+        for entry in above.clone() {
+            match entries.iter_mut().find(|below| below.key == entry.key) {
+                Some(place) => *place = Entry { value: self.laid_over(place.value, entry.value), ..entry },
+                None => entries.push(entry),
+            }
+        }
+        let at = self.node(under).at;
+        self.made(Node { at, shape: Shape::Map(entries) }, 0)
+    }
+
     fn grow(&mut self, event: Event<'s>, span: Span) -> Grown {
         let range = span.byte_range().unwrap_or(0..0);
-        let at = At::new(range.start, range.end);
+        let at = At::new(self.offset + range.start, self.offset + range.end);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let is_text = style != ScalarStyle::Plain || tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));

@@ -16,6 +16,7 @@
 //! "
 //!     .into(),
 //!     home: ".".into(),
+//!     overrides: Default::default(),
 //! };
 //! let (proxies, problems) = import::file(&source);
 //! assert!(!problems.has_errors());

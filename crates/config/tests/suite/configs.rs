@@ -435,7 +435,7 @@ fn a_hundred_thousand_rules_load_quickly() {
         text.push_str(&format!("  - DOMAIN-SUFFIX,host{n}.example{}.com,P\n", n % 977));
     }
     text.push_str("  - MATCH,DIRECT\n");
-    let source = Source { name: "large".into(), text, home: "/nonexistent".into() };
+    let source = Source { name: "large".into(), text, home: "/nonexistent".into(), overrides: Default::default() };
     let start = Instant::now();
     let plan = load(&source).plan.unwrap();
     assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());

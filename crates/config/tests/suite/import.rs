@@ -8,7 +8,7 @@ use crate::scene::{PUBLIC_KEY, UUID, outbound, plan, vless, warnings, wireguard}
 use crate::wireguard::{PRIVATE, PUBLIC, SHARED};
 
 fn conf(name: &str, text: &str) -> Source {
-    Source { name: name.into(), text: text.into(), home: "/nonexistent/adit".into() }
+    Source { name: name.into(), text: text.into(), home: "/nonexistent/adit".into(), overrides: Default::default() }
 }
 
 /// Imports a file and loads what came out, which nothing is wrong with. The second value is the warnings.

@@ -12,6 +12,7 @@ mod import;
 mod inbounds;
 mod links;
 mod migrating;
+mod overrides;
 mod providers;
 mod proxies;
 mod scene;

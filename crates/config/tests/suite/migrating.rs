@@ -117,7 +117,12 @@ fn configuration(samples: &[Sample], place: &Place, key: &str) -> String {
 /// What the reader says, each with its severity.
 fn said(text: &str) -> Vec<(Severity, String)> {
     // A folder that is there; nothing is written into it.
-    let source = Source { name: "config.yaml".into(), text: text.to_owned(), home: env!("CARGO_MANIFEST_DIR").into() };
+    let source = Source {
+        name: "config.yaml".into(),
+        text: text.to_owned(),
+        home: env!("CARGO_MANIFEST_DIR").into(),
+        overrides: Default::default(),
+    };
     let loaded = load(&source);
     loaded.problems.iter().map(|problem| (problem.severity, problem.message.clone())).collect()
 }

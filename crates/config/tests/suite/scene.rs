@@ -5,7 +5,12 @@ use adit_outbound::options::{Kind, Outbound, WireGuard};
 
 /// A source in a home folder that does not exist.
 pub(crate) fn source(text: &str) -> Source {
-    Source { name: "config.yaml".into(), text: text.into(), home: "/nonexistent/adit".into() }
+    Source {
+        name: "config.yaml".into(),
+        text: text.into(),
+        home: "/nonexistent/adit".into(),
+        overrides: Default::default(),
+    }
 }
 
 pub(crate) fn loaded(text: &str) -> Loaded {

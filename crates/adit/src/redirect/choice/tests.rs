@@ -8,7 +8,12 @@ use crate::redirect::ModeWord;
 
 /// A configuration with a mark and these listeners.
 fn plan(listeners: &[(Interception, &str)]) -> Plan {
-    let source = Source { name: "<built-in>".into(), text: DEFAULT_CONFIG.into(), home: ".".into() };
+    let source = Source {
+        name: "<built-in>".into(),
+        text: DEFAULT_CONFIG.into(),
+        home: ".".into(),
+        overrides: Default::default(),
+    };
     let mut plan = load(&source).plan.unwrap();
     plan.general.routing_mark = 45;
     plan.transparent = listeners.iter().map(|(interception, listen)| part(*interception, listen)).collect();
@@ -147,7 +152,8 @@ proxies:
   - {name: b, type: http, server: proxy.example.com, port: 80}
 rules: ['MATCH,a']
 ";
-    let source = Source { name: "config.yaml".into(), text: text.into(), home: ".".into() };
+    let source =
+        Source { name: "config.yaml".into(), text: text.into(), home: ".".into(), overrides: Default::default() };
     let mut unmarked = load(&source).plan.unwrap();
     unmarked.transparent = plan.transparent;
     let args = CaptureArgs { user: Some(991), ..lan() };
