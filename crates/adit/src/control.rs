@@ -1,10 +1,12 @@
 //! The daemon as the API sees it.
 
-use adit_config::{FindProcess, LogLevel, Source};
+use std::path::Path;
+
+use adit_config::{FindProcess, LogLevel, Overrides, Source};
 use adit_controller::{
-    Controller, Daemon as Api, DnsError, DnsMessage, FindProcessName, LogFeed, LogLevel as LevelName, ModeName,
+    Controller, Daemon as Api, DnsError, DnsMessage, FindProcessName, Flaw, LogFeed, LogLevel as LevelName, ModeName,
     Options, Patch, ProviderKind, ProxyProvider, Reload, ReloadFrom, RuleProvider, Storage, Subscription, TlsListener,
-    Vehicle,
+    Vehicle, Verdict,
 };
 use adit_engine::{Engine, World};
 use adit_net::{BoxFuture, Tag};
@@ -13,17 +15,16 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 
-use crate::daemon::Daemon;
+use crate::daemon::{Change, Daemon};
 
 /// A longer configuration is not read.
 const LARGEST: u64 = 16 << 20;
 
-/// The API's listeners, bound and not yet answering; none if the configuration has none.
+/// The API's listeners, bound and not yet answering.
 ///
 /// # Errors
 /// An address is in use, or the certificate is none.
-pub(crate) fn bind(plan: Option<&adit_config::ControllerPlan>) -> anyhow::Result<Option<Controller>> {
-    let Some(plan) = plan else { return Ok(None) };
+pub(crate) fn bind(plan: &adit_config::ControllerPlan) -> anyhow::Result<Controller> {
     let tls = plan.tls.as_ref().map(|tls| {
         TlsListener::from_pem(tls.listen, &tls.certificate, &tls.private_key)
             .map_err(|error| anyhow::anyhow!("external-controller-tls: {error}"))
@@ -37,11 +38,7 @@ pub(crate) fn bind(plan: Option<&adit_config::ControllerPlan>) -> anyhow::Result
         names: Vec::new(),
         ui: plan.ui.clone(),
     };
-    let controller = Controller::bind(options).context("external-controller")?;
-    for at in controller.tcp_addr().into_iter().chain(controller.tls_addr()) {
-        tracing::info!("RESTful API listening at: {at}");
-    }
-    Ok(Some(controller))
+    Controller::bind(options).context("external-controller")
 }
 
 impl Api for Daemon {
@@ -78,9 +75,9 @@ impl Api for Daemon {
             "inbound-mptcp": settings.inbound_mptcp,
         });
         let more = json!({
-            "mode": mode_name(self.engine.world().mode),
+            "mode": mode_name(self.engine.world().mode).name(),
             "unified-delay": general.unified_delay,
-            "log-level": level_name(self.logs.level()),
+            "log-level": level_name(self.logs.level()).name(),
             "ipv6": general.ipv6,
             "interface-name": general.interface.clone().unwrap_or_default(),
             "routing-mark": general.routing_mark,
@@ -91,7 +88,7 @@ impl Api for Daemon {
             "geodata-loader": settings.geodata_loader,
             "geosite-matcher": settings.geosite_matcher,
             "tcp-concurrent": general.tcp_concurrent,
-            "find-process-mode": process_name(general.find_process),
+            "find-process-mode": process_name(general.find_process).name(),
             "sniffing": settings.sniffing,
             "global-ua": settings.global_ua,
             "etag-support": settings.etag_support,
@@ -111,25 +108,27 @@ impl Api for Daemon {
 
     fn patch(&self, patch: Patch) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
-            let Patch { mode, log_level, .. } = &patch;
-            let rest = Patch { mode: None, log_level: None, ..patch.clone() };
-            self.refuse_changes(&rest)?;
+            let (mode, level) = (patch.mode, patch.log_level);
+            let listening = overrides(patch)?;
+            let mut soft = Overrides::default();
             if let Some(mode) = mode {
-                let mode = match mode {
-                    ModeName::Rule => Mode::Rule,
-                    ModeName::Global => Mode::Global,
-                    ModeName::Direct => Mode::Direct,
-                };
-                self.change(|world| world.mode = mode);
+                soft.set("mode", mode.name());
             }
-            if let Some(level) = log_level {
-                self.logs.set_level(match level {
-                    LevelName::Silent => LogLevel::Silent,
-                    LevelName::Error => LogLevel::Error,
-                    LevelName::Warning => LogLevel::Warning,
-                    LevelName::Info => LogLevel::Info,
-                    LevelName::Debug => LogLevel::Debug,
-                });
+            if let Some(level) = level {
+                soft.set("log-level", level.name());
+            }
+            // What can change by itself does not take a new world.
+            if listening != Overrides::default() {
+                soft.extend(&listening);
+                let change = Self::reload(self, Change::Patch(soft)).await;
+                return change.map_err(|error| format!("{error:#}"));
+            }
+            self.now().source.overrides.extend(&soft);
+            if let Some(mode) = mode {
+                self.change(|world| world.mode = router_mode(mode));
+            }
+            if let Some(level) = level {
+                self.logs.set_level(config_level(level));
             }
             Ok(())
         })
@@ -139,28 +138,26 @@ impl Api for Daemon {
         Box::pin(async move {
             let source = match reload.from {
                 ReloadFrom::Current => None,
-                ReloadFrom::Text(text) => Some(Source {
-                    name: "<payload>".into(),
-                    text,
-                    home: self.home().to_owned(),
-                    overrides: Default::default(),
-                }),
-                ReloadFrom::File(path) => {
-                    let name = path.display().to_string();
-                    // Whoever has the secret may not read the machine's other files by it.
-                    if !adit_config::may_read(self.home(), &path) {
-                        return Err(format!("path is not subpath of home directory or SAFE_PATHS: {name}"));
-                    }
-                    let file = tokio::fs::File::open(&path).await;
-                    let file = file.map_err(|error| format!("cannot read {name}: {error}"))?;
-                    let mut bytes = Vec::new();
-                    let read = file.take(LARGEST).read_to_end(&mut bytes).await;
-                    read.map_err(|error| format!("cannot read {name}: {error}"))?;
-                    let source = Source::from_bytes(name, bytes, self.home().to_owned());
-                    Some(source.map_err(|problems| problems.render(false))?)
-                }
+                ReloadFrom::Text(text) => Some(self.payload(text)),
+                ReloadFrom::File(path) => Some(self.file(&path).await?),
             };
-            Self::reload(self, source).await.map_err(|error| format!("{error:#}"))
+            let change = Change::Put { source, force: reload.force };
+            Self::reload(self, change).await.map_err(|error| format!("{error:#}"))
+        })
+    }
+
+    fn check(&self, text: String) -> BoxFuture<'_, Verdict> {
+        Box::pin(async move {
+            let source = self.payload(text);
+            let loaded = tokio::task::block_in_place(|| adit_config::load(&source));
+            let problems = loaded.problems.iter().map(|problem| Flaw {
+                line: problem.line,
+                column: problem.column,
+                severity: problem.severity.to_string(),
+                message: problem.message.clone(),
+                hint: problem.hint.clone(),
+            });
+            Verdict { ok: loaded.plan.is_some(), problems: problems.collect() }
         })
     }
 
@@ -270,45 +267,60 @@ impl Daemon {
         now.replace(&self.engine, world);
     }
 
-    /// What cannot change while we run, unless it is what it was.
-    fn refuse_changes(&self, patch: &Patch) -> Result<(), String> {
-        let now = self.now();
-        let (settings, general) = (&now.settings, &now.general);
-        fn differs<T: PartialEq + ?Sized>(wanted: Option<&T>, now: &T) -> bool {
-            wanted.is_some_and(|wanted| wanted != now)
+    /// A configuration that somebody sent.
+    fn payload(&self, text: String) -> Source {
+        let (home, overrides) = (self.home().to_owned(), self.config.overrides());
+        Source { name: "<payload>".into(), text, home, overrides }
+    }
+
+    /// A configuration that is somewhere else than ours.
+    async fn file(&self, path: &Path) -> Result<Source, String> {
+        let name = path.display().to_string();
+        // Whoever has the secret may not read the machine's other files by it.
+        if !adit_config::may_read(self.home(), path) {
+            return Err(format!("path is not subpath of home directory or SAFE_PATHS: {name}"));
         }
-        let interface = general.interface.as_deref().unwrap_or_default();
-        let keys = [
-            (differs(patch.port.as_ref(), &settings.port), "port"),
-            (differs(patch.socks_port.as_ref(), &settings.socks_port), "socks-port"),
-            (differs(patch.redir_port.as_ref(), &settings.redir_port), "redir-port"),
-            (differs(patch.tproxy_port.as_ref(), &settings.tproxy_port), "tproxy-port"),
-            (differs(patch.mixed_port.as_ref(), &settings.mixed_port), "mixed-port"),
-            (differs(patch.allow_lan.as_ref(), &settings.allow_lan), "allow-lan"),
-            (differs(patch.ipv6.as_ref(), &general.ipv6), "ipv6"),
-            (differs(patch.sniffing.as_ref(), &settings.sniffing), "sniffing"),
-            (differs(patch.tcp_concurrent.as_ref(), &general.tcp_concurrent), "tcp-concurrent"),
-            (differs(patch.bind_address.as_ref(), &settings.bind_address), "bind-address"),
-            (differs(patch.interface_name.as_deref(), interface), "interface-name"),
-            (differs(patch.skip_auth_prefixes.as_ref(), &settings.skip_auth_prefixes), "skip-auth-prefixes"),
-            (differs(patch.lan_allowed_ips.as_ref(), &settings.lan_allowed_ips), "lan-allowed-ips"),
-            (differs(patch.lan_disallowed_ips.as_ref(), &settings.lan_disallowed_ips), "lan-disallowed-ips"),
-        ];
-        let process = patch.find_process_mode.map(|mode| match mode {
-            FindProcessName::Off => FindProcess::Off,
-            FindProcessName::Strict => FindProcess::Strict,
-            FindProcessName::Always => FindProcess::Always,
-        });
-        let tun = patch.tun.as_ref().and_then(|tun| tun.get("enable")).and_then(Value::as_bool);
-        let more = [
-            (differs(process.as_ref(), &general.find_process), "find-process-mode"),
-            (differs(tun.as_ref(), &false), "tun"),
-        ];
-        match keys.into_iter().chain(more).find(|(differs, _)| *differs).map(|(_, key)| key) {
-            Some(key) => Err(format!("`{key}` is changed in the configuration: write it there and reload")),
-            None => Ok(()),
+        let cannot_read = |error: std::io::Error| format!("cannot read {name}: {error}");
+        let file = tokio::fs::File::open(path).await.map_err(cannot_read)?;
+        let mut bytes = Vec::new();
+        file.take(LARGEST).read_to_end(&mut bytes).await.map_err(cannot_read)?;
+        let source = Source::from_bytes(name, bytes, self.home().to_owned());
+        let source = source.map_err(|problems| problems.render(false))?;
+        Ok(Source { overrides: self.config.overrides(), ..source })
+    }
+}
+
+/// What `PATCH /configs` asks for that takes a new world, as keys of a configuration.
+fn overrides(patch: Patch) -> Result<Overrides, String> {
+    if patch.tcp_concurrent == Some(true) {
+        return Err("`tcp-concurrent` is not supported: addresses are tried one after the other".into());
+    }
+    if patch.tun.as_ref().and_then(|tun| tun.get("enable")).and_then(Value::as_bool) == Some(true) {
+        return Err("`tun` is not supported: `adit redirect up` has the same reach without a device".into());
+    }
+    let keys = [
+        ("port", patch.port.map(Value::from)),
+        ("socks-port", patch.socks_port.map(Value::from)),
+        ("redir-port", patch.redir_port.map(Value::from)),
+        ("tproxy-port", patch.tproxy_port.map(Value::from)),
+        ("mixed-port", patch.mixed_port.map(Value::from)),
+        ("allow-lan", patch.allow_lan.map(Value::from)),
+        ("bind-address", patch.bind_address.map(Value::from)),
+        ("skip-auth-prefixes", patch.skip_auth_prefixes.map(Value::from)),
+        ("lan-allowed-ips", patch.lan_allowed_ips.map(Value::from)),
+        ("lan-disallowed-ips", patch.lan_disallowed_ips.map(Value::from)),
+        ("ipv6", patch.ipv6.map(Value::from)),
+        ("sniffer", patch.sniffing.map(|enable| json!({ "enable": enable }))),
+        ("find-process-mode", patch.find_process_mode.map(|mode| Value::from(mode.name()))),
+        ("interface-name", patch.interface_name.map(Value::from)),
+    ];
+    let mut overrides = Overrides::default();
+    for (key, value) in keys {
+        if let Some(value) = value {
+            overrides.set(key, value);
         }
     }
+    Ok(overrides)
 }
 
 fn vehicle(vehicle: &adit_config::Vehicle) -> Vehicle {
@@ -319,28 +331,46 @@ fn vehicle(vehicle: &adit_config::Vehicle) -> Vehicle {
     }
 }
 
-fn mode_name(mode: Mode) -> &'static str {
+fn router_mode(mode: ModeName) -> Mode {
     match mode {
-        Mode::Rule => "rule",
-        Mode::Global => "global",
-        Mode::Direct => "direct",
+        ModeName::Rule => Mode::Rule,
+        ModeName::Global => Mode::Global,
+        ModeName::Direct => Mode::Direct,
     }
 }
 
-fn level_name(level: LogLevel) -> &'static str {
+fn mode_name(mode: Mode) -> ModeName {
+    match mode {
+        Mode::Rule => ModeName::Rule,
+        Mode::Global => ModeName::Global,
+        Mode::Direct => ModeName::Direct,
+    }
+}
+
+fn config_level(level: LevelName) -> LogLevel {
     match level {
-        LogLevel::Silent => "silent",
-        LogLevel::Error => "error",
-        LogLevel::Warning => "warning",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
+        LevelName::Silent => LogLevel::Silent,
+        LevelName::Error => LogLevel::Error,
+        LevelName::Warning => LogLevel::Warning,
+        LevelName::Info => LogLevel::Info,
+        LevelName::Debug => LogLevel::Debug,
     }
 }
 
-fn process_name(mode: FindProcess) -> &'static str {
+fn level_name(level: LogLevel) -> LevelName {
+    match level {
+        LogLevel::Silent => LevelName::Silent,
+        LogLevel::Error => LevelName::Error,
+        LogLevel::Warning => LevelName::Warning,
+        LogLevel::Info => LevelName::Info,
+        LogLevel::Debug => LevelName::Debug,
+    }
+}
+
+fn process_name(mode: FindProcess) -> FindProcessName {
     match mode {
-        FindProcess::Off => "off",
-        FindProcess::Strict => "strict",
-        FindProcess::Always => "always",
+        FindProcess::Off => FindProcessName::Off,
+        FindProcess::Strict => FindProcessName::Strict,
+        FindProcess::Always => FindProcessName::Always,
     }
 }

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use adit_config::{DnsMode, Nodes, Plan, ProviderPlan, RuleProviderPlan, Settings, Source, Ways as Outs};
+use adit_config::{DnsMode, Nodes, Overrides, Plan, ProviderPlan, RuleProviderPlan, Settings, Source, Ways as Outs};
 use adit_engine::{Engine, World};
 use adit_net::Tag;
 use anyhow::Context as _;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::cli::ConfigArgs;
-use crate::listeners::Listeners;
+use crate::listeners::{ApiIs, Listeners};
 use crate::logs::Logs;
 use crate::providers::Providers;
 use crate::store::Store;
@@ -25,12 +26,13 @@ pub(crate) struct Daemon {
     pub(crate) engine: Arc<Engine>,
     pub(crate) logs: Logs,
     pub(crate) store: Store,
-    config: ConfigArgs,
+    pub(crate) config: ConfigArgs,
     /// The folder that relative paths and the store are in.
     home: PathBuf,
     /// Told when the process is to begin anew.
     pub(crate) restart: Notify,
     now: Mutex<Now>,
+    listeners: Mutex<Listeners>,
     /// Held while a configuration takes the place of another.
     changing: tokio::sync::Mutex<()>,
     me: Weak<Self>,
@@ -38,6 +40,8 @@ pub(crate) struct Daemon {
 
 /// What the present configuration amounts to, besides the engine's world.
 pub(crate) struct Now {
+    /// The configuration itself, for changes to it that are kept nowhere else.
+    pub(crate) source: Source,
     installed: Installed,
     /// The file that fake addresses are in.
     fake_store: Option<PathBuf>,
@@ -45,7 +49,6 @@ pub(crate) struct Now {
     contents: HashMap<Tag, Nodes>,
     pub(crate) rule_providers: Vec<RuleProviderPlan>,
     pub(crate) providers: Providers,
-    listeners: Listeners,
     pub(crate) settings: Settings,
     pub(crate) general: adit_config::General,
 }
@@ -59,6 +62,17 @@ impl Now {
     pub(crate) fn proxy_providers(&self) -> &[ProviderPlan] {
         &self.outs.providers
     }
+}
+
+/// Why there is another configuration.
+pub(crate) enum Change {
+    /// The file is read again, with everything that is in it.
+    Anew,
+    /// The API was given one, or told to read the file again: the API stays as it is, and without `force` so do the
+    /// classic listeners.
+    Put { source: Option<Source>, force: bool },
+    /// The present one with other values.
+    Patch(Overrides),
 }
 
 /// What a plan is, apart from what its world is made of.
@@ -89,18 +103,15 @@ impl Rest {
 }
 
 impl Daemon {
-    /// Starts everything that `plan` says. `config` says where it is read again from.
+    /// Starts everything that `plan`, which `source` means, says. `config` says where it is read again from.
     ///
     /// # Errors
     /// An address is in use, a right is missing, or a part cannot be built.
-    pub(crate) fn start(mut plan: Plan, config: ConfigArgs, home: PathBuf, logs: Logs) -> anyhow::Result<Arc<Self>> {
-        // Only the API changes what is stored.
-        let store = match plan.controller {
-            Some(_) => Store::open(&home.join(STORE)),
-            None => Store::default(),
-        };
+    pub(crate) fn start(mut plan: Plan, source: Source, config: ConfigArgs, logs: Logs) -> anyhow::Result<Arc<Self>> {
+        let home = source.home.clone();
+        let store = Store::at(home.join(STORE));
         let mut listeners = Listeners::default();
-        let bound = listeners.bind(&plan)?;
+        let bound = listeners.bind(&plan, ApiIs::AsPlanned)?;
         let rest = Rest::of(&mut plan);
         let (engine, installed) = Ways::of(plan).with_clients(None)?.into_engine();
         let engine = Arc::new(engine);
@@ -109,7 +120,6 @@ impl Daemon {
                 engine.world().book.restore(&group, &member);
             }
         }
-        listeners.run(bound, &engine);
         let daemon = Arc::new_cyclic(|me| Self {
             engine,
             logs,
@@ -118,19 +128,22 @@ impl Daemon {
             home,
             restart: Notify::new(),
             now: Mutex::new(Now {
+                source,
                 installed,
                 fake_store: rest.fake_store,
                 outs: rest.outs,
                 contents: rest.contents,
                 rule_providers: rest.rule_providers,
                 providers: Providers::default(),
-                listeners,
                 settings: rest.settings,
                 general: rest.general,
             }),
+            listeners: Mutex::default(),
             changing: tokio::sync::Mutex::new(()),
             me: Weak::clone(me),
         });
+        listeners.run(bound, &daemon);
+        *daemon.listeners() = listeners;
         daemon.start_providers()?;
         Ok(daemon)
     }
@@ -141,6 +154,10 @@ impl Daemon {
 
     pub(crate) fn now(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, Listeners> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Those of the configuration before are ended.
@@ -171,23 +188,46 @@ impl Daemon {
         Ok(())
     }
 
-    /// Reads the configuration again and lets it take the place of the present one.
+    /// Lets another configuration take the place of the present one.
     ///
     /// # Errors
     /// Says what is wrong; then nothing was changed.
-    pub(crate) async fn reload(&self, source: Option<Source>) -> anyhow::Result<()> {
+    pub(crate) async fn reload(&self, change: Change) -> anyhow::Result<()> {
         let _changing = self.changing.lock().await;
-        let source = match source {
-            Some(source) => source,
-            None => self.config.read()?,
-        };
+        let api = if matches!(change, Change::Anew) { ApiIs::AsPlanned } else { ApiIs::Kept };
+        let source = self.source(change)?;
         // Files are read and rules compiled.
         let loaded = tokio::task::block_in_place(|| adit_config::load(&source));
         let report = loaded.problems.render(false);
         let plan = loaded.plan.with_context(|| format!("Parse config error: {report}"))?;
-        tokio::task::block_in_place(|| self.apply(plan))?;
-        tracing::info!("{} was read again: {}", source.name, self.summary());
+        let name = source.name.clone();
+        tokio::task::block_in_place(|| self.apply(plan, source, api))?;
+        tracing::info!("{name} was read again: {}", self.summary());
         Ok(())
+    }
+
+    /// The configuration that `change` means.
+    fn source(&self, change: Change) -> anyhow::Result<Source> {
+        // What came over standard input or in an argument does not come again.
+        let again = || match self.config.file() {
+            Some(_) => self.config.read(),
+            None => Ok(Source { overrides: self.config.overrides(), ..self.now().source.clone() }),
+        };
+        Ok(match change {
+            Change::Anew => again()?,
+            Change::Put { source, force } => {
+                let mut source = source.map_or_else(again, Ok)?;
+                if !force {
+                    source.overrides.extend(&self.now().settings.listeners);
+                }
+                source
+            }
+            Change::Patch(overrides) => {
+                let mut source = self.now().source.clone();
+                source.overrides.extend(&overrides);
+                source
+            }
+        })
     }
 
     fn summary(&self) -> String {
@@ -195,15 +235,22 @@ impl Daemon {
         format!("{} rules, {} outbounds and groups", world.rules.len(), world.book.names().count())
     }
 
-    /// Everything that can fail comes before anything changes.
-    fn apply(&self, mut plan: Plan) -> anyhow::Result<()> {
+    /// Everything that can fail comes before anything changes; ports that change hands come last, because for a moment
+    /// nobody listens there.
+    fn apply(&self, mut plan: Plan, source: Source, api: ApiIs) -> anyhow::Result<()> {
+        let me = self.me.upgrade().context("adit is ending")?;
         let level = plan.log_level;
         let rest = Rest::of(&mut plan);
-        let mut now = self.now();
-        let bound = now.listeners.bind(&plan)?;
+        let mut bound = self.listeners().bind(&plan, api)?;
+        let fake_store = self.now().fake_store.clone();
         let world = self.engine.world();
-        let before = Before { world: &world, fake_store: now.fake_store.as_deref() };
+        let before = Before { world: &world, fake_store: fake_store.as_deref() };
         let unsettled = Ways::of(plan).with_clients(Some(&before))?;
+        // Whoever listens may be asked about what is now, so that is not locked meanwhile.
+        let handed_over = Handle::current().block_on(self.listeners().hand_over(&mut bound, &me));
+        handed_over?;
+        let mut now = self.now();
+        now.source = source;
         now.installed = unsettled.install(&self.engine);
         now.fake_store = rest.fake_store;
         now.outs = rest.outs;
@@ -211,21 +258,21 @@ impl Daemon {
         now.rule_providers = rest.rule_providers;
         now.settings = rest.settings;
         now.general = rest.general;
-        now.listeners.run(bound, &self.engine);
         drop(now);
+        self.listeners().run(bound, &me);
         self.logs.set_level(level);
         self.start_providers()
     }
 
     /// How to try a listener, whether there is none, and whether host rules can send traffic to one.
     pub(crate) fn reached(&self) -> (Option<String>, bool, bool) {
-        let now = self.now();
-        (now.listeners.trial(), now.listeners.is_empty(), now.listeners.intercepts())
+        let listeners = self.listeners();
+        (listeners.trial(), listeners.is_empty(), listeners.intercepts())
     }
 
     /// No new clients from now on.
     pub(crate) fn stop_listening(&self) {
-        self.now().listeners.stop();
+        self.listeners().stop();
     }
 
     /// Notes what is chosen in each group.

@@ -3,13 +3,19 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use adit_config::Plan;
+use adit_config::{ControllerPlan, Plan};
+use adit_controller::Controller;
 use adit_dns::DnsServer;
 use adit_engine::Engine;
 use adit_inbound::{BindError, Inbound, Interception, Kind, Options, TransparentInbound, TransparentOptions};
 use adit_net::{Shutdown, Task};
 use anyhow::Context as _;
+use tokio::time::sleep;
+
+use crate::control;
+use crate::daemon::Daemon;
 
 /// Listeners that serve.
 #[derive(Default)]
@@ -25,6 +31,7 @@ enum Door {
     Inbound(Options),
     Transparent(TransparentOptions),
     Dns(SocketAddr),
+    Api(ControllerPlan),
 }
 
 struct Running {
@@ -40,6 +47,14 @@ enum Listener {
     Inbound(Inbound),
     Transparent(TransparentInbound),
     Dns(DnsServer),
+    Api(Controller),
+}
+
+/// Whether the API is to be another one, too. Whoever speaks to it does not change it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ApiIs {
+    Kept,
+    AsPlanned,
 }
 
 /// What is to change.
@@ -47,40 +62,81 @@ pub(crate) struct Bound {
     /// Whether each that runs is to go on.
     kept: Vec<bool>,
     new: Vec<(Door, Listener)>,
+    /// Those that need the port of one that is to end, and whether each may be missing.
+    successors: Vec<(Door, bool)>,
 }
 
+/// How long a port that is given up may take to be free.
+const HANDOVER: Duration = Duration::from_secs(2);
+
 impl Listeners {
-    /// Binds everything that `plan` listens on and that does not run yet.
+    /// Binds everything that `plan` listens on and that does not run yet, as far as nobody of ours is at its port.
     ///
     /// # Errors
-    /// An address is in use, is not ours, or a right is missing. Also if a listener is to be another one at a port that it
-    /// has: the old one has it until its last client leaves, so that takes a new start.
-    pub(crate) fn bind(&self, plan: &Plan) -> anyhow::Result<Bound> {
-        let wanted = doors(plan);
+    /// An address is in use, is not ours, or a right is missing.
+    pub(crate) fn bind(&self, plan: &Plan, api: ApiIs) -> anyhow::Result<Bound> {
+        let mut wanted = doors(plan);
+        if api == ApiIs::Kept {
+            wanted.retain(|(door, _)| !matches!(door, Door::Api(_)));
+            let running = self.running.iter().map(|running| &running.door);
+            wanted.extend(running.filter(|door| matches!(door, Door::Api(_))).map(|door| (door.clone(), false)));
+        }
         let kept: Vec<bool> =
             self.running.iter().map(|running| wanted.iter().any(|(door, _)| *door == running.door)).collect();
-        let going = self.running.iter().zip(&kept).filter(|(_, kept)| !**kept).map(|(running, _)| running.at.port());
-        let going: Vec<u16> = going.collect();
-        let mut new = Vec::new();
+        let mut bound = Bound { kept, new: Vec::new(), successors: Vec::new() };
         for (door, optional) in wanted {
             if self.running.iter().any(|running| running.door == door) {
                 continue;
             }
-            let at = door.at();
-            anyhow::ensure!(
-                at.port() == 0 || !going.contains(&at.port()),
-                "the listener at {at} is to be another one: that takes a new start of adit"
-            );
-            if let Some(listener) = door.bind(optional)? {
-                new.push((door, listener));
+            if self.ending_with(&bound).any(|running| running.door.is_in_the_way_of(&door)) {
+                bound.successors.push((door, optional));
+            } else if let Some(listener) = door.bind(optional)? {
+                bound.new.push((door, listener));
             }
         }
-        Ok(Bound { kept, new })
+        Ok(bound)
+    }
+
+    /// Those that run and are to end.
+    fn ending_with(&self, bound: &Bound) -> impl Iterator<Item = &Running> {
+        self.running.iter().zip(&bound.kept).filter(|(_, kept)| !**kept).map(|(running, _)| running)
+    }
+
+    /// Lets those that are to end give up the ports that others are to have, and binds these. For a moment nobody listens
+    /// there; connections go on.
+    ///
+    /// # Errors
+    /// An address cannot be had. Then the listeners before are back.
+    pub(crate) async fn hand_over(&mut self, bound: &mut Bound, daemon: &Arc<Daemon>) -> anyhow::Result<()> {
+        let mut given_up = Vec::new();
+        let mut kept = Vec::new();
+        for (running, keep) in std::mem::take(&mut self.running).into_iter().zip(std::mem::take(&mut bound.kept)) {
+            if !keep && bound.successors.iter().any(|(door, _)| running.door.is_in_the_way_of(door)) {
+                running.shutdown.start();
+                self.ending.push(running.task);
+                given_up.push((running.door, false));
+            } else {
+                self.running.push(running);
+                kept.push(keep);
+            }
+        }
+        bound.kept = kept;
+        match bind_all(&bound.successors).await {
+            Ok(listeners) => {
+                bound.new.extend(listeners);
+                Ok(())
+            }
+            Err(error) => {
+                let back = bind_all(&given_up).await.context("and the listener before cannot come back")?;
+                back.into_iter().for_each(|(door, listener)| self.serve(door, listener, daemon));
+                Err(error)
+            }
+        }
     }
 
     /// Lets the new ones serve and the others end.
-    pub(crate) fn run(&mut self, bound: Bound, engine: &Arc<Engine>) {
-        let Bound { kept, new } = bound;
+    pub(crate) fn run(&mut self, bound: Bound, daemon: &Arc<Daemon>) {
+        let Bound { kept, new, .. } = bound;
         self.ending.retain(|task| !task.is_finished());
         let mut kept = kept.into_iter();
         for running in std::mem::take(&mut self.running) {
@@ -92,12 +148,16 @@ impl Listeners {
             }
         }
         for (door, listener) in new {
-            let shutdown = Shutdown::new();
             announce(&listener);
-            let at = listener.local_addr();
-            let task = listener.run(engine, &shutdown);
-            self.running.push(Running { door, at, shutdown, task });
+            self.serve(door, listener, daemon);
         }
+    }
+
+    fn serve(&mut self, door: Door, listener: Listener, daemon: &Arc<Daemon>) {
+        let shutdown = Shutdown::new();
+        let at = listener.local_addr();
+        let task = listener.run(daemon, &shutdown);
+        self.running.push(Running { door, at, shutdown, task });
     }
 
     /// No new clients from now on.
@@ -115,9 +175,9 @@ impl Listeners {
         Some(format!("curl -x {scheme}://{} https://example.com/", from_here(at)))
     }
 
-    /// Whether nobody can reach us.
+    /// Whether no traffic can reach us.
     pub(crate) fn is_empty(&self) -> bool {
-        self.running.is_empty()
+        self.running.iter().all(|running| matches!(running.door, Door::Api(_)))
     }
 
     /// Whether host rules can send traffic here.
@@ -126,20 +186,56 @@ impl Listeners {
     }
 }
 
+/// Binds each, and waits a little where the one before is still there.
+async fn bind_all(doors: &[(Door, bool)]) -> anyhow::Result<Vec<(Door, Listener)>> {
+    let end = Instant::now() + HANDOVER;
+    let mut bound = Vec::new();
+    for (door, optional) in doors {
+        let listener = loop {
+            match door.bind(*optional) {
+                Err(error) if is_in_use(&error) && Instant::now() < end => sleep(Duration::from_millis(1)).await,
+                outcome => break outcome?,
+            }
+        };
+        bound.extend(listener.map(|listener| (door.clone(), listener)));
+    }
+    Ok(bound)
+}
+
+fn is_in_use(error: &anyhow::Error) -> bool {
+    let io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.into_iter().any(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+}
+
 /// What `plan` listens on, and whether each may be missing without being missed.
 fn doors(plan: &Plan) -> Vec<(Door, bool)> {
     let inbounds = plan.inbounds.iter().map(|inbound| (Door::Inbound(inbound.options.clone()), inbound.optional));
     let transparent = plan.transparent.iter().map(|one| (Door::Transparent(one.options.clone()), one.optional));
     let dns = plan.dns.as_ref().and_then(|dns| dns.listen).map(|at| (Door::Dns(at), false));
-    inbounds.chain(transparent).chain(dns).collect()
+    let api = plan.controller.iter().map(|controller| (Door::Api(controller.clone()), false));
+    inbounds.chain(transparent).chain(dns).chain(api).collect()
 }
 
 impl Door {
-    fn at(&self) -> SocketAddr {
+    /// Whether `other` cannot be bound while this one is.
+    fn is_in_the_way_of(&self, other: &Self) -> bool {
+        let unix = |door: &Self| match door {
+            Self::Api(plan) => plan.unix.clone(),
+            _ => None,
+        };
+        let taken = self.ports();
+        other.ports().iter().any(|port| *port != 0 && taken.contains(port))
+            || unix(self).is_some_and(|path| unix(other) == Some(path))
+    }
+
+    fn ports(&self) -> Vec<u16> {
         match self {
-            Self::Inbound(options) => options.listen,
-            Self::Transparent(options) => options.listen,
-            Self::Dns(at) => *at,
+            Self::Inbound(options) => vec![options.listen.port()],
+            Self::Transparent(options) => vec![options.listen.port()],
+            Self::Dns(at) => vec![at.port()],
+            Self::Api(plan) => {
+                plan.listen.into_iter().chain(plan.tls.as_ref().map(|tls| tls.listen)).map(|at| at.port()).collect()
+            }
         }
     }
 
@@ -150,6 +246,7 @@ impl Door {
                 (TransparentInbound::bind(options.clone()).map(Listener::Transparent), &options.name)
             }
             Self::Dns(at) => return dns(*at).map(|server| Some(Listener::Dns(server))),
+            Self::Api(plan) => return control::bind(plan).map(|api| Some(Listener::Api(api))),
         };
         unless_missed(bound, optional).with_context(|| format!("listener {name}"))
     }
@@ -161,16 +258,21 @@ impl Listener {
             Self::Inbound(inbound) => inbound.local_addr(),
             Self::Transparent(inbound) => inbound.local_addr(),
             Self::Dns(server) => server.local_addr(),
+            Self::Api(api) => {
+                let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+                api.tcp_addr().or_else(|| api.tls_addr()).unwrap_or(nowhere)
+            }
         }
     }
 
     /// Serves until `shutdown` starts, or until the task is dropped.
-    fn run(self, engine: &Arc<Engine>, shutdown: &Shutdown) -> Task<()> {
-        let (engine, shutdown) = (Arc::clone(engine), shutdown.clone());
+    fn run(self, daemon: &Arc<Daemon>, shutdown: &Shutdown) -> Task<()> {
+        let (engine, shutdown) = (Arc::clone(&daemon.engine), shutdown.clone());
         match self {
             Self::Inbound(inbound) => Task::spawn("inbound", inbound.run(engine, shutdown)),
             Self::Transparent(inbound) => Task::spawn("transparent inbound", inbound.run(engine, shutdown)),
             Self::Dns(server) => Task::spawn("dns server", answer(server, engine, shutdown)),
+            Self::Api(api) => Task::spawn("controller", api.run(Arc::clone(daemon) as _, shutdown)),
         }
     }
 }
@@ -178,6 +280,12 @@ impl Listener {
 /// Says what listens where, in Mihomo's words.
 fn announce(listener: &Listener) {
     let what = match listener {
+        Listener::Api(api) => {
+            for at in api.tcp_addr().into_iter().chain(api.tls_addr()) {
+                tracing::info!("RESTful API listening at: {at}");
+            }
+            return;
+        }
         Listener::Inbound(inbound) => match inbound.kind() {
             Kind::Mixed => "Mixed(http+socks) proxy",
             Kind::Http => "HTTP proxy",

@@ -7,9 +7,9 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_config::Plan;
+use adit_config::{Plan, Source};
 use adit_engine::Engine;
-use adit_net::{Shutdown, SocketOptions, Task};
+use adit_net::{SocketOptions, Task};
 use adit_outbound::keep_testing;
 use adit_reality::{Random as _, SystemRandom};
 use anyhow::Context as _;
@@ -17,8 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use crate::cli::RunArgs;
-use crate::control;
-use crate::daemon::Daemon;
+use crate::daemon::{Change, Daemon};
 use crate::logs::Logs;
 use crate::watch::Watch;
 
@@ -39,7 +38,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     let logs = Logs::start(plan.log_level, plan.general.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    let ending = runtime.block_on(serve(plan, args, source.home, logs))?;
+    let ending = runtime.block_on(serve(plan, args, source, logs))?;
     // Look-ups that the system's resolver still has in hand must not delay the exit.
     runtime.shutdown_timeout(Duration::from_millis(100));
     match ending {
@@ -63,21 +62,18 @@ fn again() -> anyhow::Result<ExitCode> {
     Err(Command::new(program).args(std::env::args_os().skip(1)).exec()).context("restart")
 }
 
-async fn serve(plan: Plan, args: &RunArgs, home: PathBuf, logs: Logs) -> anyhow::Result<Ending> {
+async fn serve(plan: Plan, args: &RunArgs, source: Source, logs: Logs) -> anyhow::Result<Ending> {
     if let Err(error) = adit_net::raise_descriptor_limit() {
         tracing::warn!(%error, "the limit on open files stays as it is");
     }
     // The first draw seeds the generator, which takes tens of milliseconds: no connection should wait for it.
     tokio::task::spawn_blocking(|| SystemRandom.fill(&mut [0]));
     check_mark(plan.general.routing_mark)?;
-    let controller = control::bind(plan.controller.as_ref())?;
     let facts = Facts::of(&plan);
-    let daemon = Daemon::start(plan, args.config.clone(), home, logs)?;
+    let daemon = Daemon::start(plan, source, args.config.clone(), logs)?;
     announce(&daemon, &facts);
     hook("post-up", args.post_up.as_deref()).await?;
 
-    let shutdown = Shutdown::new();
-    let api = controller.map(|api| Task::spawn("controller", api.run(Arc::clone(&daemon) as _, shutdown.clone())));
     let (tested, measured) = (Arc::clone(&daemon), Arc::clone(&daemon));
     let book = move || Arc::clone(&tested.engine.world().book);
     let _testing = Task::spawn("delay tests", keep_testing(book, move || measured.now().general.unified_delay));
@@ -86,7 +82,6 @@ async fn serve(plan: Plan, args: &RunArgs, home: PathBuf, logs: Logs) -> anyhow:
 
     let ending = until_told(&daemon).await?;
     tracing::warn!("adit is shutting down");
-    shutdown.start();
     daemon.stop_listening();
     tokio::select! {
         _ = timeout(DRAIN, drained(&daemon.engine)) => {}
@@ -94,7 +89,6 @@ async fn serve(plan: Plan, args: &RunArgs, home: PathBuf, logs: Logs) -> anyhow:
             outcome?;
         }
     }
-    drop(api);
     if let Err(error) = hook("post-down", args.post_down.as_deref()).await {
         tracing::warn!("{error:#}");
     }
@@ -175,7 +169,7 @@ async fn until_told(daemon: &Daemon) -> anyhow::Result<Ending> {
 }
 
 async fn read_again(daemon: &Daemon) {
-    if let Err(error) = daemon.reload(None).await {
+    if let Err(error) = daemon.reload(Change::Anew).await {
         tracing::error!("the configuration stays as it is: {error:#}");
     }
 }

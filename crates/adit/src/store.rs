@@ -1,8 +1,8 @@
 //! What outlives the process: choices in groups, and what dashboards keep here.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use adit_controller::Storage;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
@@ -20,18 +20,30 @@ const CACHE: usize = 64 << 10;
 /// A store on disk; in memory, if there is none to be had.
 #[derive(Default)]
 pub(crate) struct Store {
-    disk: Option<Database>,
+    path: PathBuf,
+    /// Opened when something is to be kept.
+    disk: OnceLock<Option<Database>>,
     /// What `/storage` keeps where there is no disk.
     memory: Mutex<HashMap<String, Vec<u8>>>,
 }
 
 impl Store {
+    /// One in that file.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path, ..Self::default() }
+    }
+
     /// Opens or makes the file. One that cannot be used is told of, and done without. Blocking.
-    pub(crate) fn open(path: &Path) -> Self {
-        let disk = Database::builder().set_cache_size(CACHE).create(path).inspect_err(|error| {
-            tracing::warn!("{}: {error}: choices in groups will be forgotten at the next start", path.display());
-        });
-        Self { disk: disk.ok(), memory: Mutex::default() }
+    fn disk(&self) -> Option<&Database> {
+        let open = || {
+            let disk = Database::builder().set_cache_size(CACHE).create(&self.path);
+            let complain = |error: &redb::DatabaseError| {
+                let path = self.path.display();
+                tracing::warn!("{path}: {error}: choices in groups will be forgotten at the next start");
+            };
+            disk.inspect_err(complain).ok()
+        };
+        self.disk.get_or_init(open).as_ref()
     }
 
     /// What was chosen in each group. Blocking.
@@ -45,7 +57,9 @@ impl Store {
                 table.iter()?.map(|row| row.map(|(group, member)| (group.value().into(), member.value().into())));
             Ok(rows.collect::<Result<_, _>>()?)
         };
-        self.disk.as_ref().map_or_else(Vec::new, |disk| read(disk).unwrap_or_else(complain))
+        // Without a file nothing was chosen, and none is made for that.
+        let disk = self.path.exists().then(|| self.disk()).flatten();
+        disk.map_or_else(Vec::new, |disk| read(disk).unwrap_or_else(complain))
     }
 
     /// Remembers what is chosen in each group. Groups that are not named keep what they had: a configuration that lacks
@@ -64,7 +78,7 @@ impl Store {
             }
             Ok(transaction.commit()?)
         };
-        if let Some(disk) = &self.disk {
+        if let Some(disk) = self.disk() {
             write(disk).unwrap_or_else(complain);
         }
     }
@@ -100,7 +114,7 @@ impl Store {
 
 impl Storage for Store {
     fn load(&self, key: &str) -> Result<Option<Vec<u8>>, String> {
-        let Some(disk) = &self.disk else {
+        let Some(disk) = self.disk() else {
             return Ok(self.memory.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned());
         };
         let read = || -> Result<Option<Vec<u8>>, redb::Error> {
@@ -113,7 +127,7 @@ impl Storage for Store {
     }
 
     fn save(&self, key: &str, value: Option<&[u8]>) -> Result<(), String> {
-        let Some(disk) = &self.disk else {
+        let Some(disk) = self.disk() else {
             let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
             match value {
                 Some(value) => memory.insert(key.to_owned(), value.to_vec()),
@@ -135,7 +149,7 @@ mod tests {
     use super::*;
 
     /// A path of its own, removed with the guard.
-    struct File(std::path::PathBuf);
+    struct File(PathBuf);
 
     impl File {
         fn new(name: &str) -> Self {
@@ -152,13 +166,13 @@ mod tests {
     #[test]
     fn choices_and_values_outlive_the_store() {
         let file = File::new("outlives");
-        let store = Store::open(&file.0);
+        let store = Store::at(file.0.clone());
         assert!(store.selected().is_empty() && store.load("key").unwrap().is_none());
         store.select(&[("G".into(), Some("a".into())), ("H".into(), Some("b".into()))]);
         store.select(&[("G".into(), Some("c".into())), ("H".into(), None)]);
         store.save("key", Some(b"value")).unwrap();
         drop(store);
-        let store = Store::open(&file.0);
+        let store = Store::at(file.0.clone());
         assert_eq!(store.selected(), [("G".to_owned(), "c".to_owned())]);
         assert_eq!(store.load("key").unwrap().unwrap(), b"value");
         store.save("key", None).unwrap();
@@ -168,7 +182,7 @@ mod tests {
     #[test]
     fn values_make_room_for_others() {
         let file = File::new("room");
-        let store = Store::open(&file.0);
+        let store = Store::at(file.0.clone());
         for key in ["a", "b", "c"] {
             store.save(key, Some(&vec![0; STORAGE_MAX / 2])).unwrap();
         }
@@ -177,7 +191,7 @@ mod tests {
 
     #[test]
     fn without_a_disk_it_works_for_a_while() {
-        let store = Store::open(Path::new("/proc/nowhere/adit.redb"));
+        let store = Store::at("/proc/nowhere/adit.redb".into());
         store.select(&[("G".into(), Some("a".into()))]);
         assert!(store.selected().is_empty());
         store.save("key", Some(b"value")).unwrap();

@@ -3,10 +3,11 @@
 use adit_net::Secret;
 
 use crate::read::Value;
+use crate::source::Overrides;
 
 /// Settings as they were written, for `GET /configs`; what cannot be read as what it should be is as if absent. What the
 /// settings mean is in [`General`](crate::General) and elsewhere in the plan.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
     /// `port`; 0 is off, as for all ports.
     pub port: u16,
@@ -20,6 +21,9 @@ pub struct Settings {
     pub mixed_port: u16,
     /// `allow-lan`
     pub allow_lan: bool,
+    /// What is written about the classic listeners: said over another configuration, it keeps them as they are. Keys that
+    /// are not written are null in it.
+    pub listeners: Overrides,
     /// `bind-address`, `*` unless it is written.
     pub bind_address: String,
     /// The user names of `authentication`.
@@ -97,6 +101,7 @@ pub(crate) fn read(root: Value<'_>) -> Settings {
         tproxy_port: port("tproxy-port"),
         mixed_port: port("mixed-port"),
         allow_lan: flag("allow-lan").unwrap_or(false),
+        listeners: listeners(root),
         bind_address: text("bind-address", "*"),
         users: users.iter().filter_map(|entry| Some(entry.split_once(':')?.0.to_owned())).collect(),
         skip_auth_prefixes: list("skip-auth-prefixes").unwrap_or_default(),
@@ -117,6 +122,31 @@ pub(crate) fn read(root: Value<'_>) -> Settings {
         keep_alive_interval: number("keep-alive-interval"),
         disable_keep_alive: flag("disable-keep-alive").unwrap_or(false),
     }
+}
+
+/// Keys of the classic listeners and of who may use them; credentials are not among them.
+const LISTENERS: [&str; 10] = [
+    "port",
+    "socks-port",
+    "redir-port",
+    "tproxy-port",
+    "mixed-port",
+    "allow-lan",
+    "bind-address",
+    "skip-auth-prefixes",
+    "lan-allowed-ips",
+    "lan-disallowed-ips",
+];
+
+fn listeners(root: Value<'_>) -> Overrides {
+    let mut overrides = Overrides::default();
+    for key in LISTENERS {
+        let written = root.peek(key);
+        let list = written.and_then(strings).map(serde_json::Value::from);
+        let text = || written.and_then(Value::peek_text).map(serde_json::Value::from);
+        overrides.set(key, list.or_else(text).unwrap_or_default());
+    }
+    overrides
 }
 
 fn geox_url(root: Value<'_>) -> GeoxUrl {

@@ -7,7 +7,7 @@ use adit_engine::Engine;
 use adit_net::{BoxFuture, Tag};
 use adit_outbound::options::Check;
 use adit_router::{Behavior, Format};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::logs::LogFeed;
 
@@ -39,6 +39,9 @@ pub trait Daemon: Send + Sync + 'static {
     /// # Errors
     /// Says what is wrong with it; then nothing was changed.
     fn reload(&self, reload: Reload) -> BoxFuture<'_, Result<(), String>>;
+
+    /// What is wrong with a configuration. Nothing changes.
+    fn check(&self, text: String) -> BoxFuture<'_, Verdict>;
 
     /// Starts anew, soon after this has returned.
     ///
@@ -130,6 +133,18 @@ pub enum ModeName {
     Direct,
 }
 
+impl ModeName {
+    /// As the API and the configuration spell it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Global => "global",
+            Self::Direct => "direct",
+        }
+    }
+}
+
 /// `log-level`; also what a client of `/logs` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -156,6 +171,18 @@ pub enum FindProcessName {
     Strict,
     /// Everybody's.
     Always,
+}
+
+impl FindProcessName {
+    /// As the API and the configuration spell it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Strict => "strict",
+            Self::Always => "always",
+        }
+    }
 }
 
 /// `PATCH /configs`: what is to change. Keys that are not listed are ignored.
@@ -205,8 +232,32 @@ pub struct Patch {
 pub struct Reload {
     /// The configuration.
     pub from: ReloadFrom,
-    /// Whether listeners change, too.
+    /// Whether the classic listeners change, too.
     pub force: bool,
+}
+
+/// `POST /configs/check`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// Whether it would run.
+    pub ok: bool,
+    /// What is wrong or doubtful, by line.
+    pub problems: Vec<Flaw>,
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Flaw {
+    /// 1-based.
+    pub line: usize,
+    /// 1-based, in characters.
+    pub column: usize,
+    /// `error` or `warning`.
+    pub severity: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
 }
 
 /// Where a configuration is.

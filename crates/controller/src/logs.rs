@@ -190,8 +190,9 @@ impl LogLevel {
         })
     }
 
-    /// As plain lines spell it.
-    pub(crate) fn name(self) -> &'static str {
+    /// As the API and the configuration spell it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Silent => "silent",
             Self::Error => "error",

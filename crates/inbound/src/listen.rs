@@ -99,8 +99,8 @@ impl Inbound {
         self.options.kind
     }
 
-    /// Serves clients until `shutdown` starts; then accepts no more, lets HTTP connections end between requests, and
-    /// returns when the last client is done.
+    /// Serves clients until `shutdown` starts; then accepts no more, ends UDP associations, lets HTTP connections end
+    /// between requests, and returns when the last client is done. The port is free soon after `shutdown` has started.
     ///
     /// # Cancel safety
     /// Dropping the future closes the listener and ends every connection it serves.
@@ -110,9 +110,12 @@ impl Inbound {
 
     pub(crate) async fn run_within<H: Handler>(self, budgets: Budgets, handler: Arc<H>, shutdown: Shutdown) {
         let Self { options, listener, udp } = self;
-        let associations = udp.map(|socket| Arc::new(Associations::new(socket)));
-        let _receiving =
-            associations.clone().map(|associations| Task::spawn("socks udp", associations.receive(handler.clone())));
+        let udp = udp.map(Arc::new);
+        let associations = udp.as_ref().map(|socket| Arc::new(Associations::new(socket)));
+        let receiving = associations
+            .clone()
+            .zip(udp)
+            .map(|(associations, socket)| Task::spawn("socks udp", associations.receive(socket, handler.clone())));
         let door = Arc::new(Door::new(options, budgets, associations, shutdown.clone()));
         let mut clients = JoinSet::new();
         loop {
@@ -126,7 +129,8 @@ impl Inbound {
                 Some(ended) = clients.join_next() => report(ended),
             }
         }
-        drop(listener);
+        // Another listener may take the port.
+        drop((listener, receiving));
         while let Some(ended) = clients.join_next().await {
             report(ended);
         }

@@ -33,7 +33,7 @@ pub(crate) async fn serve<H: Handler>(stream: TcpStream, addr: ClientAddr, door:
         Some(Wish::Tunnel(accepted)) => Some(accepted),
         Some(Wish::Http(conversation)) => Box::pin(conversation.run(door, &handler)).await,
         Some(Wish::Datagrams(association, control)) => {
-            association.hold(control).await;
+            association.hold(control, &door.shutdown).await;
             None
         }
     };

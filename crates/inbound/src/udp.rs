@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use adit_net::{ClientAddr, Entry, Handler, Packet, ReturnPath, Target};
+use adit_net::{ClientAddr, Entry, Handler, Packet, ReturnPath, Shutdown, Target};
 use bytes::Bytes;
 use socket2::{SockAddr, SockRef};
 use tokio::io::AsyncReadExt as _;
@@ -28,7 +28,8 @@ const MAX_DATAGRAM: usize = 65_535;
 /// The UDP socket of a listener, and who may use it.
 #[derive(Debug)]
 pub(crate) struct Associations {
-    socket: UdpSocket,
+    /// Whoever receives owns it, so that the port is free once the listener has ended.
+    socket: Weak<UdpSocket>,
     peers: Mutex<HashMap<IpAddr, Peer>>,
 }
 
@@ -52,8 +53,8 @@ pub(crate) struct Association {
 }
 
 impl Associations {
-    pub(crate) fn new(socket: UdpSocket) -> Self {
-        Self { socket, peers: Mutex::default() }
+    pub(crate) fn new(socket: &Arc<UdpSocket>) -> Self {
+        Self { socket: Arc::downgrade(socket), peers: Mutex::default() }
     }
 
     /// Lets datagrams from `client`'s IP address in.
@@ -79,11 +80,11 @@ impl Associations {
     ///
     /// # Cancel safety
     /// At most one datagram is lost.
-    pub(crate) async fn receive<H: Handler>(self: Arc<Self>, handler: Arc<H>) {
+    pub(crate) async fn receive<H: Handler>(self: Arc<Self>, socket: Arc<UdpSocket>, handler: Arc<H>) {
         let mut buffer = vec![0; MAX_DATAGRAM];
         let mut ways = Ways::default();
         loop {
-            let (length, from) = match self.socket.recv_from(&mut buffer).await {
+            let (length, from) = match socket.recv_from(&mut buffer).await {
                 Ok(received) => received,
                 Err(error) => {
                     tracing::debug!("receiving a datagram failed: {error}");
@@ -126,10 +127,14 @@ impl Presence {
 
 impl Association {
     /// Waits until the client ends its TCP connection, RFC 1928 §6: the association ends with it. What it sends there
-    /// means nothing.
-    pub(crate) async fn hold(self, mut control: TcpStream) {
+    /// means nothing. A listener that ends takes its UDP socket along, so that the client learns of it here.
+    pub(crate) async fn hold(self, mut control: TcpStream, shutdown: &Shutdown) {
         let mut ignored = [0; 64];
-        while control.read(&mut ignored).await.is_ok_and(|n| n > 0) {}
+        let held = async { while control.read(&mut ignored).await.is_ok_and(|n| n > 0) {} };
+        tokio::select! {
+            () = held => {}
+            () = shutdown.started() => {}
+        }
     }
 }
 
@@ -178,14 +183,15 @@ struct Way {
 
 impl ReturnPath for Way {
     fn send(&self, from: &Target, payload: &[u8]) -> io::Result<()> {
-        if !self.presence.is_live() {
+        let socket = self.associations.socket.upgrade().filter(|_| self.presence.is_live());
+        let Some(socket) = socket else {
             return Err(io::Error::new(io::ErrorKind::NotConnected, "the association has ended"));
-        }
+        };
         let mut room = [0; wire::MAX_UDP_HEADER];
         let header = wire::datagram_header(from, &mut room);
         let whole = [IoSlice::new(header), IoSlice::new(payload)];
         // A full socket, a datagram too large for the header in front of it, an unreachable client: lost, as on a network.
-        let _ = SockRef::from(&self.associations.socket).send_to_vectored(&whole, &self.client);
+        let _ = SockRef::from(&*socket).send_to_vectored(&whole, &self.client);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The daemon while it runs: the API, another configuration, lists from elsewhere, and what outlives a kill.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use adit_testkit::cache::adit_binary;
-use adit_testkit::client::{To, socks5};
+use adit_testkit::client::{Association, To, socks5};
 use adit_testkit::origin::{HttpOrigin, TcpOrigin};
 use adit_testkit::peers::{self, Era};
 use adit_testkit::{Process, Scratch, free_port};
@@ -77,7 +77,11 @@ impl Scene {
 
     /// Another configuration, by SIGHUP.
     fn reload(&self, yaml: &str, port: u16) {
-        self.home.write("config.yaml", Self::config(yaml, port, self.api));
+        self.reload_as(Self::config(yaml, port, self.api));
+    }
+
+    fn reload_as(&self, text: String) {
+        self.home.write("config.yaml", text);
         let before = self.adit.log().matches("was read again").count();
         self.adit.signal("HUP");
         until("the reload", || self.adit.log().matches("was read again").count() > before);
@@ -173,18 +177,101 @@ fn a_configuration_that_is_wrong_changes_nothing() {
     }
 }
 
-/// Found in review: the port was lost for good, because its old listener has it until the last client leaves.
+/// Found in review: the port was lost for good, because its old listener had it until the last client left.
 #[test]
 fn a_listener_that_is_to_be_another_one_keeps_its_port() {
     let scene = Scene::start(GROUPS);
     let origin = TcpOrigin::echo();
-    let mut stream = scenes::tunnel(scene.proxy(), &To::from(origin.addr()));
-    let stricter = format!("authentication: ['user:word']\n{GROUPS}");
-    scene.home.write("config.yaml", Scene::config(&stricter, scene.port, scene.api));
-    let (status, body) = scene.ask("PUT", "/configs?force=true", r#"{"path":"","payload":""}"#);
-    assert!(status == 400 && body.contains("a new start"), "{status} {body}");
+    let to = To::from(origin.addr());
+    let mut stream = scenes::tunnel(scene.proxy(), &to);
+    let mut associated = Association::open(scene.proxy()).unwrap();
+    let everywhere =
+        format!("allow-lan: true\nauthentication: ['user:word']\nskip-auth-prefixes: ['::1/128']\n{GROUPS}");
+    scene.reload(&everywhere, scene.port);
     goes_on(&mut stream);
-    scenes::echo(scene.proxy(), &To::from(origin.addr()), 1000);
+    assert_eq!(
+        associated.control().read(&mut [0]).unwrap(),
+        0,
+        "the UDP port is another one's, and the client is told"
+    );
+    assert!(socks5(scene.proxy(), &to).is_err(), "a password is asked for");
+    scenes::echo((Ipv6Addr::LOCALHOST, scene.port).into(), &to, 1000);
+    scene.reload(GROUPS, scene.port);
+    goes_on(&mut stream);
+    scenes::echo(scene.proxy(), &to, 1000);
+}
+
+/// Mihomo's front ends send configurations without ports, and rely on it.
+#[test]
+fn without_force_the_classic_listeners_stay() {
+    let scene = Scene::start(GROUPS);
+    let origin = TcpOrigin::echo();
+    let payload = |yaml: &str| serde_json::json!({ "payload": yaml }).to_string();
+    let stricter = payload(&format!("authentication: ['user:word']\n{GROUPS}"));
+    assert_eq!(scene.ask("PUT", "/configs", &stricter).0, 204);
+    assert!(socks5(scene.proxy(), &To::from(origin.addr())).is_err(), "credentials are not part of it");
+    assert_eq!(scene.get("/configs")["mixed-port"], scene.port);
+    assert_eq!(scene.ask("PUT", "/configs?force=true", &payload(GROUPS)).0, 204);
+    assert!(TcpStream::connect(scene.proxy()).is_err(), "the payload has no port");
+    assert_eq!(scene.get("/configs")["mixed-port"], 0);
+}
+
+#[test]
+fn ports_are_opened_and_closed_while_it_runs() {
+    let scene = Scene::start(GROUPS);
+    let origin = TcpOrigin::echo();
+    let to = To::from(origin.addr());
+    let mut stream = scenes::tunnel(scene.proxy(), &to);
+    let other = free_port();
+    assert_eq!(scene.ask("PATCH", "/configs", &format!(r#"{{"socks-port":{other}}}"#)).0, 204);
+    scenes::echo((Ipv4Addr::LOCALHOST, other).into(), &to, 1000);
+    assert_eq!(scene.ask("PATCH", "/configs", r#"{"mixed-port":0,"mode":"direct"}"#).0, 204);
+    assert!(TcpStream::connect(scene.proxy()).is_err());
+    goes_on(&mut stream);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let (status, body) = scene.ask("PATCH", "/configs", &format!(r#"{{"port":{port},"socks-port":0}}"#));
+    assert!(status == 400 && body.contains("in use"), "{status} {body}");
+    let configs = scene.get("/configs");
+    assert_eq!(
+        (&configs["socks-port"], &configs["port"], &configs["mode"]),
+        (&other.into(), &0.into(), &"direct".into())
+    );
+    scenes::echo((Ipv4Addr::LOCALHOST, other).into(), &to, 1000);
+    // A port that changes hands to an address that cannot be had comes back.
+    let patch = format!(r#"{{"bind-address":"192.0.2.1","allow-lan":true,"socks-port":{other}}}"#);
+    assert_eq!(scene.ask("PATCH", "/configs", &patch).0, 400);
+    scenes::echo((Ipv4Addr::LOCALHOST, other).into(), &to, 1000);
+    // The file is the truth again once it is read.
+    scene.reload(GROUPS, scene.port);
+    scenes::echo(scene.proxy(), &to, 1000);
+    goes_on(&mut stream);
+}
+
+#[test]
+fn another_secret_takes_no_new_start() {
+    let scene = Scene::start(GROUPS);
+    let yaml = Scene::config(GROUPS, scene.port, scene.api);
+    scene.reload_as(yaml.replace(SECRET, "another"));
+    assert_eq!(scene.ask("GET", "/version", "").0, 401);
+    scene.reload_as(yaml);
+    assert_eq!(scene.ask("GET", "/version", "").0, 200);
+}
+
+#[test]
+fn a_configuration_is_checked_and_not_used() {
+    let scene = Scene::start(GROUPS);
+    let check = |yaml: &str| {
+        let (status, body) = scene.ask("POST", "/configs/check", &serde_json::json!({ "payload": yaml }).to_string());
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str::<serde_json::Value>(&body).unwrap()
+    };
+    assert_eq!(check("mixed-port: 1\n"), serde_json::json!({ "ok": true, "problems": [] }));
+    let wrong = check("mixed-port: 1\nsecret: 'pass word'\nrules:\n  - MATCH,DIRCET\n");
+    assert_eq!((&wrong["ok"], &wrong["problems"][0]["line"]), (&false.into(), &4.into()));
+    assert_eq!(wrong["problems"][0]["hint"], "did you mean 'DIRECT'?");
+    assert!(!wrong.to_string().contains("pass word"));
+    assert_eq!(scene.get("/configs")["mixed-port"], scene.port);
 }
 
 /// F-D1: whoever has the secret may not read other files of the machine by it.
@@ -203,15 +290,19 @@ fn f_d1_a_reload_reads_no_file_outside_the_home() {
 fn a_setting_that_cannot_change_is_refused() {
     let scene = Scene::start(GROUPS);
     for (patch, status) in [
-        (r#"{"find-process-mode":"off"}"#, 400),
-        (r#"{"find-process-mode":"strict"}"#, 204),
+        (r#"{"find-process-mode":"off"}"#, 204),
+        (r#"{"find-process-mode":"now and then"}"#, 400),
+        (r#"{"tun":{"enable":false,"device":"x"},"socket-port":1}"#, 204),
         (r#"{"tun":{"enable":true}}"#, 400),
-        (r#"{"mixed-port":1}"#, 400),
-        (r#"{"allow-lan":false,"log-level":"warning"}"#, 204),
+        (r#"{"tcp-concurrent":true}"#, 400),
+        (r#"{"skip-auth-prefixes":["nowhere"]}"#, 400),
+        (r#"{"allow-lan":false,"sniffing":true,"log-level":"warning"}"#, 204),
     ] {
         assert_eq!(scene.ask("PATCH", "/configs", patch).0, status, "{patch}");
     }
-    assert_eq!(scene.get("/configs")["log-level"], "warning");
+    let configs = scene.get("/configs");
+    assert_eq!((&configs["log-level"], &configs["sniffing"]), (&"warning".into(), &true.into()));
+    assert_eq!(configs["find-process-mode"], "off");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use axum::http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 
 use super::query;
-use crate::daemon::{Patch, Reload, ReloadFrom};
+use crate::daemon::{Patch, Reload, ReloadFrom, Verdict};
 use crate::json::{FromJson, Json, Refusal};
 use crate::server::Shared;
 
@@ -49,6 +49,11 @@ pub(super) async fn reload(
     let force = query(&uri, "force").is_some_and(|force| force == "true");
     shared.daemon.reload(Reload { from, force }).await.map_err(Refusal::bad)?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /configs/check`: of ours. What is wrong with a configuration that is not used.
+pub(super) async fn check(State(shared): State<Shared>, FromJson(written): FromJson<Written>) -> Json<Verdict> {
+    Json(shared.daemon.check(written.payload).await)
 }
 
 #[derive(Serialize)]

@@ -26,9 +26,10 @@ mod streams;
 
 /// Every endpoint, behind the gate.
 pub(crate) fn router(shared: Shared) -> Router {
-    let endpoints: [(&str, MethodRouter<Shared>); 33] = [
+    let endpoints: [(&str, MethodRouter<Shared>); 34] = [
         ("/version", get(version)),
         ("/configs", get(configs::show).patch(configs::change).put(configs::reload)),
+        ("/configs/check", post(configs::check)),
         ("/configs/geo", post(configs::update_geo)),
         ("/restart", post(configs::restart)),
         ("/upgrade", post(configs::upgrade)),

@@ -124,7 +124,8 @@ impl TransparentInbound {
         self.options.interception
     }
 
-    /// Serves clients until `shutdown` starts; then accepts no more, and returns when the last client is done.
+    /// Serves clients until `shutdown` starts; then accepts no more, and returns when the last client is done. The port is
+    /// free soon after `shutdown` has started.
     ///
     /// While it runs it sends a pulse to its own port; see [`PULSE`](crate::PULSE).
     ///
@@ -134,7 +135,7 @@ impl TransparentInbound {
         let Self { options, listener, udp } = self;
         let door = Arc::new(Door { local: unmapped(listener.local_addr()), options, strangers: Strangers::default() });
         let pulse = Pulse::new(&door.options, door.local).run();
-        let _receiving = udp.map(|udp| Task::spawn("tproxy udp", udp.receive(Arc::clone(&door), handler.clone())));
+        let receiving = udp.map(|udp| Task::spawn("tproxy udp", udp.receive(Arc::clone(&door), handler.clone())));
         let mut clients = JoinSet::new();
         tokio::pin!(pulse);
         loop {
@@ -149,7 +150,8 @@ impl TransparentInbound {
                 Some(ended) = clients.join_next() => report(ended),
             }
         }
-        drop(listener);
+        // Another listener may take the port.
+        drop((listener, receiving));
         while let Some(ended) = clients.join_next().await {
             report(ended);
         }
