@@ -7,10 +7,10 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_config::{Plan, Source};
+use adit_config::{Plan, ProviderPlan, Source};
 use adit_engine::Engine;
 use adit_net::{SocketOptions, Task};
-use adit_outbound::keep_testing;
+use adit_outbound::{ProviderCheck, keep_testing};
 use adit_reality::{Random as _, SystemRandom};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -74,9 +74,7 @@ async fn serve(plan: Plan, args: &RunArgs, source: Source, logs: Logs) -> anyhow
     announce(&daemon, &facts);
     hook("post-up", args.post_up.as_deref()).await?;
 
-    let (tested, measured) = (Arc::clone(&daemon), Arc::clone(&daemon));
-    let book = move || Arc::clone(&tested.engine.world().book);
-    let _testing = Task::spawn("delay tests", keep_testing(book, move || measured.now().general.unified_delay));
+    let _testing = Task::spawn("delay tests", test_delays(Arc::clone(&daemon)));
 
     let _watching = args.config.file().map(|file| Task::spawn("configuration", watch(file, Arc::clone(&daemon))));
 
@@ -104,6 +102,17 @@ async fn hook(name: &'static str, command: Option<&str>) -> anyhow::Result<()> {
     let status = status.with_context(|| format!("{name}: there is no `sh`"))?;
     anyhow::ensure!(status.success(), "{name}: the command ended with {status}");
     Ok(())
+}
+
+/// Tests members of groups and providers, as the configuration in use says.
+async fn test_delays(daemon: Arc<Daemon>) {
+    let checks = |plan: &ProviderPlan| {
+        let check = plan.health_check.clone()?;
+        Some(ProviderCheck { name: plan.name.clone(), check })
+    };
+    let book = Arc::clone(&daemon.engine.world().book);
+    let providers = || daemon.now().proxy_providers().iter().filter_map(checks).collect();
+    keep_testing(book, providers, || daemon.now().general.unified_delay).await;
 }
 
 /// Refuses a mark that no socket can be given: every connection would fail (F-B13).

@@ -1,13 +1,14 @@
 //! Names → ways out: proxies, built-ins, and groups with their current choice.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use adit_net::{BoxFuture, BoxStream, Dial, DialError, Dialer, Resolve, Session, Tag};
 use thiserror::Error;
-use tokio::sync::Notify;
 
+use crate::checks::ProviderCheck;
 use crate::group::Group;
 use crate::health::{Condition, Health, Tested};
 use crate::lineage::Lineage;
@@ -259,8 +260,8 @@ impl Book {
     pub(crate) fn checked(&self) -> impl Iterator<Item = Checked<'_>> {
         self.order.iter().filter_map(|name| match self.nodes.get(name)? {
             Node::Group(group, _) => Some(Checked {
-                name,
-                members: &group.options.members,
+                whose: Whose::Group(name.clone()),
+                members: Cow::Borrowed(&group.options.members),
                 check: &group.options.check,
                 chooses: !matches!(group.options.kind, options::GroupKind::Select { .. }),
                 owns_url: matches!(group.options.kind, options::GroupKind::UrlTest { .. }),
@@ -270,11 +271,38 @@ impl Book {
         })
     }
 
+    /// A provider's members. It counts as used when a group is that has one of them.
+    pub(crate) fn checked_of<'b>(&'b self, provider: &'b ProviderCheck) -> Checked<'b> {
+        let is_of = |name: &Tag| match self.nodes.get(name) {
+            Some(Node::Proxy(proxy)) => proxy.common.provider.as_ref() == Some(&provider.name),
+            _ => false,
+        };
+        let members: Vec<Tag> = self.order.iter().filter(|name| is_of(name)).cloned().collect();
+        let groups = self.checked().filter(|group| group.members.iter().any(is_of));
+        Checked {
+            whose: Whose::Provider(provider.name.clone()),
+            uses: groups.map(|group| group.uses).sum(),
+            members: Cow::Owned(members),
+            check: &provider.check,
+            chooses: false,
+            owns_url: false,
+        }
+    }
+
     /// Whether a dial through `name`, or through the proxy that it leads to, has failed since the last success.
     pub(crate) fn is_suspected(&self, name: &str) -> bool {
         match self.nodes.get(name) {
             Some(Node::Proxy(proxy)) => proxy.health.is_suspected(),
             Some(Node::Group(group, _)) => self.leaf_of(group).is_some_and(|(_, proxy)| proxy.health.is_suspected()),
+            None => false,
+        }
+    }
+
+    /// Whether `url` was asked for through `name`.
+    pub(crate) fn is_tested(&self, name: &str, url: &str) -> bool {
+        match self.nodes.get(name) {
+            Some(Node::Proxy(proxy)) => proxy.health.is_tested(url),
+            Some(Node::Group(_, health)) => health.is_tested(url),
             None => false,
         }
     }
@@ -295,9 +323,9 @@ impl Book {
         }
     }
 
-    /// Told when a dial shows that something is wrong.
-    pub(crate) fn alarm(&self) -> Arc<Notify> {
-        Arc::clone(&self.lineage.alarm)
+    /// What all books have in common that came of each other.
+    pub(crate) fn lineage(&self) -> &Arc<Lineage> {
+        &self.lineage
     }
 
     fn group(&self, name: &str) -> Result<&Group, SelectError> {
@@ -367,10 +395,23 @@ impl std::fmt::Debug for Book {
     }
 }
 
-/// A group, as those who test its members see it.
+/// Whose members are tested.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Whose {
+    Group(Tag),
+    Provider(Tag),
+}
+
+impl Whose {
+    pub(crate) fn is_group(&self, name: &str) -> bool {
+        matches!(self, Self::Group(group) if **group == *name)
+    }
+}
+
+/// A group or provider, as those who test its members see it.
 pub(crate) struct Checked<'a> {
-    pub(crate) name: &'a Tag,
-    pub(crate) members: &'a [Tag],
+    pub(crate) whose: Whose,
+    pub(crate) members: Cow<'a, [Tag]>,
     pub(crate) check: &'a options::Check,
     /// Whether it chooses by itself, so that it matters who is back.
     pub(crate) chooses: bool,

@@ -1,18 +1,18 @@
 //! Delay tests of group members: who is due, and the tests themselves. Spec: mihomo-surface §6.2.
 //!
-//! One schedule for all groups: a proxy that is in several groups with one URL is tested once, at most ten tests run at a
-//! time, and a proxy that a dial has missed is tested at once and then with growing pauses until it is back.
+//! One schedule for all groups and providers: a proxy that several of them test with one URL is tested once, at most ten tests
+//! run at a time, and a proxy that a dial has missed is tested at once and then with growing pauses until it is back.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use adit_net::Tag;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use crate::book::{Book, Checked};
-use crate::options::TestUrl;
+use crate::book::{Book, Checked, Whose};
+use crate::options::{Check, TestUrl};
 use crate::probe::{Test, TestError};
 
 /// Tests at once.
@@ -27,59 +27,86 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// What is known between two looks at the schedule.
 #[derive(Debug, Default)]
 struct Schedule {
-    /// When a group was last tested, and how many connections it had been asked for then.
-    groups: HashMap<Tag, (Instant, u64)>,
+    /// When all of a group or provider was last tested, and how many connections it had been asked for then.
+    rounds: HashMap<Whose, (Instant, u64)>,
     /// When a missed proxy is to be tested again, and the pause after that.
     missed: HashMap<Tag, (Instant, Duration)>,
+    /// What is being tested.
+    running: HashSet<Pair>,
+}
+
+/// A name, and the URL that it is tested with.
+type Pair = (Tag, String);
+
+/// `health-check` of a proxy provider, if it is switched on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderCheck {
+    /// The provider.
+    pub name: Tag,
+    /// How its members are tested.
+    pub check: Check,
 }
 
 /// A test that is due: a proxy or group, and how.
 #[derive(Debug)]
 struct Due {
     name: Tag,
-    check: crate::options::Check,
+    check: Check,
 }
 
 impl Schedule {
     /// What is due at `now`, each pair of name and URL once; and when to look again.
-    fn due(&mut self, book: &Book, now: Instant) -> (Vec<Due>, Instant) {
+    fn due(&mut self, book: &Book, providers: &[ProviderCheck], now: Instant) -> (Vec<Due>, Instant) {
         let mut due: Vec<Due> = Vec::new();
-        let mut seen: HashSet<(Tag, String)> = HashSet::new();
         let mut next = now + LONGEST;
-        let groups: Vec<Checked<'_>> = book.checked().collect();
-        self.groups.retain(|name, _| groups.iter().any(|group| group.name == name));
+        let of_providers = providers.iter().map(|provider| book.checked_of(provider));
+        let all: Vec<Checked<'_>> = book.checked().chain(of_providers).collect();
+        self.rounds.retain(|whose, _| all.iter().any(|one| one.whose == *whose));
         self.missed.retain(|name, _| book.is_suspected(name));
-        for group in &groups {
-            let whole = self.group_is_due(group, now);
-            if let Some(interval) = group.check.interval {
-                let last = self.groups.get(group.name).map_or(now, |(at, _)| *at);
+        for one in &all {
+            let whole = self.round_is_due(one, now);
+            if let Some(interval) = one.check.interval {
+                let last = self.rounds.get(&one.whose).map_or(now, |(at, _)| *at);
                 next = next.min(last + interval);
             }
-            for member in group.members {
+            for member in one.members.iter() {
                 // Nobody's traffic is sent for a group that somebody chooses in.
-                let again = group.chooses && book.is_suspected(member) && self.missed_is_due(member, now, &mut next);
-                if (whole || again) && seen.insert((member.clone(), group.check.url.as_str().to_owned())) {
-                    due.push(Due { name: member.clone(), check: group.check.clone() });
+                let again = one.chooses && book.is_suspected(member) && self.missed_is_due(member, now, &mut next);
+                // A provider may bring one in between.
+                let new = one.check.interval.is_some() && !book.is_tested(member, one.check.url.as_str());
+                let pair = || (member.clone(), one.check.url.as_str().to_owned());
+                if (whole || again || new) && self.running.insert(pair()) {
+                    due.push(Due { name: member.clone(), check: one.check.clone() });
                 }
             }
         }
         (due, next)
     }
 
-    /// Whether all of a group is to be tested: the first time it is seen, then every interval in which somebody used it.
-    fn group_is_due(&mut self, group: &Checked<'_>, now: Instant) -> bool {
-        let Some(interval) = group.check.interval else { return false };
-        match self.groups.get_mut(group.name) {
+    /// A test has ended; one that did not end by itself leaves nothing behind, and no other is running then.
+    fn ended(&mut self, ended: Option<Result<Pair, JoinError>>) {
+        match ended {
+            Some(Ok(pair)) => drop(self.running.remove(&pair)),
+            Some(Err(_)) => self.running.clear(),
+            None => {}
+        }
+    }
+
+    /// Whether all of a group or provider is to be tested: the first time that it is seen with members, then every interval
+    /// in which somebody used it.
+    fn round_is_due(&mut self, one: &Checked<'_>, now: Instant) -> bool {
+        let Some(interval) = one.check.interval.filter(|_| !one.members.is_empty()) else { return false };
+        match self.rounds.get_mut(&one.whose) {
             None => {
-                self.groups.insert(group.name.clone(), (now, group.uses));
+                self.rounds.insert(one.whose.clone(), (now, one.uses));
                 true
             }
             Some((last, uses)) => {
                 if now.saturating_duration_since(*last) < interval {
                     return false;
                 }
-                let is_used = *uses != group.uses || !group.check.lazy;
-                (*last, *uses) = (now, group.uses);
+                let is_used = *uses != one.uses || !one.check.lazy;
+                (*last, *uses) = (now, one.uses);
                 is_used
             }
         }
@@ -98,36 +125,40 @@ impl Schedule {
     }
 }
 
-/// Tests what is due, for as long as the caller holds a book of this lineage. Never returns before; cancel-safe.
+/// Tests what is due in the book in use, which came of `book` or is it, until nobody holds one any more. Cancel-safe.
 ///
-/// `unified` is `unified-delay`.
-pub async fn keep_testing(book: impl Fn() -> Arc<Book>, unified: impl Fn() -> bool) {
-    let alarm = book().alarm();
+/// `providers` says which members of providers are tested whether or not a group asks; `unified` is `unified-delay`.
+pub async fn keep_testing(book: Arc<Book>, providers: impl Fn() -> Vec<ProviderCheck>, unified: impl Fn() -> bool) {
+    let lineage = Arc::clone(book.lineage());
+    drop(book);
     let mut schedule = Schedule::default();
-    let mut running: JoinSet<()> = JoinSet::new();
-    loop {
-        let current = book();
-        let (due, next) = schedule.due(&current, Instant::now());
+    let mut running: JoinSet<Pair> = JoinSet::new();
+    while let Some(current) = lineage.book() {
+        let (due, next) = schedule.due(&current, &providers(), Instant::now());
         for due in due {
             while running.len() >= AT_ONCE {
-                let _ = running.join_next().await;
+                schedule.ended(running.join_next().await);
             }
-            let (current, unified) = (Arc::clone(&current), unified());
-            running.spawn(async move {
-                let Due { name, check } = due;
-                let test = Test { url: &check.url, expected: &check.expected, timeout: check.timeout, unified };
-                if let Err(error) = current.test(&name, test).await {
-                    tracing::debug!(proxy = %name, url = check.url.as_str(), %error, "a delay test failed");
-                }
-            });
+            running.spawn(due.test(Arc::clone(&current), unified()));
         }
         drop(current);
         tokio::select! {
             () = sleep_until(next) => {}
-            () = alarm.notified() => {}
+            () = lineage.alarm.notified() => {}
             // Its outcome may make something else due.
-            Some(_) = running.join_next(), if !running.is_empty() => {}
+            Some(ended) = running.join_next(), if !running.is_empty() => schedule.ended(Some(ended)),
         }
+    }
+}
+
+impl Due {
+    async fn test(self, book: Arc<Book>, unified: bool) -> Pair {
+        let Self { name, check } = self;
+        let test = Test { url: &check.url, expected: &check.expected, timeout: check.timeout, unified };
+        if let Err(error) = book.test(&name, test).await {
+            tracing::debug!(proxy = %name, url = check.url.as_str(), %error, "a delay test failed");
+        }
+        (name, check.url.as_str().to_owned())
     }
 }
 
@@ -154,7 +185,7 @@ impl Book {
     /// # Errors
     /// `NotFound` if there is no such group.
     pub async fn test_group(self: &Arc<Self>, name: &str, test: Test<'_>) -> Result<Vec<(Tag, u16)>, TestError> {
-        let group = self.checked().find(|group| &**group.name == name).ok_or(TestError::NotFound)?;
+        let group = self.checked().find(|group| group.whose.is_group(name)).ok_or(TestError::NotFound)?;
         let url: TestUrl = if group.owns_url { group.check.url.clone() } else { test.url.clone() };
         let members: Vec<Tag> = group.members.to_vec();
         let _ = self.unpin(name);

@@ -137,6 +137,11 @@ impl Health {
         self.state.lock().suspected
     }
 
+    /// Whether `url` was asked for through it, as far as is remembered.
+    pub(crate) fn is_tested(&self, url: &str) -> bool {
+        self.state.lock().by_url.iter().any(|one| &*one.url == url)
+    }
+
     /// As a group that tests `url` sees it.
     pub(crate) fn condition(&self, url: &str) -> Condition {
         let state = self.state.lock();

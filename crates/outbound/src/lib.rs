@@ -60,7 +60,7 @@ mod tls;
 mod wireguard;
 
 pub use book::{Book, BookError, GroupReport, NodeReport, Role, SelectError, Way};
-pub use checks::keep_testing;
+pub use checks::{ProviderCheck, keep_testing};
 pub use direct::Direct;
 pub use health::{HealthReport, Measurement, UrlReport};
 pub use probe::{Test, TestError};

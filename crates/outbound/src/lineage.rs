@@ -12,7 +12,7 @@ use crate::book::Book;
 /// Held by everything that outlives a book.
 pub(crate) struct Lineage {
     current: RwLock<Weak<Book>>,
-    /// Told when a dial shows that something is wrong.
+    /// Told when a dial shows that something is wrong, and when there is another book.
     pub(crate) alarm: Arc<Notify>,
     /// For destinations.
     pub(crate) names: Arc<Latest>,
@@ -37,6 +37,8 @@ impl Lineage {
 
     pub(crate) fn install(&self, book: &Arc<Book>) {
         *self.current.write() = Arc::downgrade(book);
+        // What is new in it may have to be tested.
+        self.alarm.notify_one();
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use adit_net::{Resolve, Secret, Task};
 use adit_outbound::options::{Check, Group, GroupKind, Outbound, TestUrl};
-use adit_outbound::{Test, TestError, keep_testing};
+use adit_outbound::{Book, ProviderCheck, Test, TestError, keep_testing};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -117,6 +117,44 @@ async fn a_group_test_leaves_out_who_failed_and_takes_pins_away() {
     assert_eq!((report.fixed, report.now), (None, Some("DIRECT".into())));
 }
 
+fn testing(book: &Arc<Book>, providers: Vec<ProviderCheck>) -> Task<()> {
+    let book = Arc::clone(book);
+    Task::spawn("tests", async move { keep_testing(book, || providers.clone(), || false).await })
+}
+
+/// Waits until `name` was tested.
+async fn tested(book: &Book, name: &str) {
+    let tested = async {
+        while book.report(name).unwrap().health.history.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon(tested).await;
+}
+
+/// Nothing looked at what a reload or a provider had brought before the next test of something else, up to an hour later.
+#[tokio::test]
+async fn what_another_book_brings_is_tested_at_once() {
+    let asked = Arc::default();
+    let (at, _web) = web(&[204], &asked).await;
+    let (live, _live) = proxy().await;
+    let check = Check { url: url(at), interval: Some(Duration::from_secs(600)), ..Check::default() };
+    let names: Arc<dyn Resolve> = Arc::new(Names::default());
+    let own = || written(socks5::upstream("own", live, None), "own");
+    let before = book(vec![own()], vec![group("G", GroupKind::Fallback, &["own"], &check)], Names::default());
+    let _testing = testing(&before, Vec::new());
+    tested(&before, "own").await;
+    // The same group with another member, and another group.
+    let groups =
+        vec![group("G", GroupKind::Fallback, &["own", "p"], &check), group("H", GroupKind::Fallback, &["q"], &check)];
+    let proxies = vec![own(), socks5::upstream("p", live, None), socks5::upstream("q", live, None)];
+    let after = before.renew(proxies, groups).unwrap();
+    after.install(Arc::clone(&names), names);
+    tested(&after, "p").await;
+    tested(&after, "q").await;
+    assert_eq!(asked.load(Ordering::Relaxed), 3, "the first was tested already");
+}
+
 /// "When a chosen member dies mid-day, new connections move within one failed dial."
 #[tokio::test]
 async fn connections_move_after_one_failed_dial_and_come_back() {
@@ -135,8 +173,7 @@ async fn connections_move_after_one_failed_dial_and_come_back() {
         assert_eq!(book.find("G").unwrap().chain[0], "two".into());
 
         // It comes back by itself, once a test finds it.
-        let (tested, unified) = (Arc::clone(&book), || false);
-        let _testing = Task::spawn("tests", keep_testing(move || Arc::clone(&tested), unified));
+        let _testing = testing(&book, Vec::new());
         let listener = TcpListener::bind(dead).await.unwrap();
         let _revived = serve_at(listener, |client| socks5::socks5(client, Script::default()));
         soon(async {
@@ -155,14 +192,8 @@ async fn a_proxy_in_several_groups_is_tested_once() {
     let check = Check { url: url(at), interval: Some(Duration::from_secs(600)), ..Check::default() };
     let groups = ["A", "B", "C"].map(|name| group(name, GroupKind::Fallback, &["DIRECT"], &check));
     let book = book(Vec::new(), groups.into(), Names::default());
-    let tested = Arc::clone(&book);
-    let _testing = Task::spawn("tests", keep_testing(move || Arc::clone(&tested), || false));
-    soon(async {
-        while book.report("DIRECT").unwrap().health.history.is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    let _testing = testing(&book, Vec::new());
+    tested(&book, "DIRECT").await;
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
 
@@ -174,12 +205,27 @@ async fn nobody_is_tested_for_a_group_that_somebody_chooses_in() {
     let check = Check { url: url(at), ..Check::default() };
     let selector = Group { check, ..select("S", &["dead", "DIRECT"]) };
     let book = book(vec![socks5::upstream("dead", nobody().await, None)], vec![selector], Names::default());
-    let tested = Arc::clone(&book);
-    let _testing = Task::spawn("tests", keep_testing(move || Arc::clone(&tested), || false));
+    let _testing = testing(&book, Vec::new());
     refusal(&book, "S", &target("127.0.0.1:1")).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(book.report("dead").unwrap().health.history.is_empty());
     assert_eq!(asked.load(Ordering::Relaxed), 0);
+}
+
+/// `health-check` of a provider: its members are tested whether or not they are in a group.
+#[tokio::test]
+async fn members_of_a_provider_are_tested_for_it() {
+    let asked = Arc::default();
+    let (at, _web) = web(&[204], &asked).await;
+    let (live, _live) = proxy().await;
+    let mut node = socks5::upstream("node", live, None);
+    node.common.provider = Some("sub".into());
+    let book = book(vec![node, socks5::upstream("own", live, None)], Vec::new(), Names::default());
+    let check = Check { url: url(at), interval: Some(Duration::from_secs(600)), ..Check::default() };
+    let _testing = testing(&book, vec![ProviderCheck { name: "sub".into(), check }]);
+    tested(&book, "node").await;
+    assert!(book.report("own").unwrap().health.history.is_empty());
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
