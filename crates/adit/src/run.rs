@@ -38,10 +38,11 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     let logs = Logs::start(plan.log_level, plan.general.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    let ending = runtime.block_on(serve(plan, args, source, logs))?;
+    let ending = runtime.block_on(serve(plan, args, source, logs.clone()));
     // Look-ups that the system's resolver still has in hand must not delay the exit.
     runtime.shutdown_timeout(Duration::from_millis(100));
-    match ending {
+    logs.finish();
+    match ending? {
         Ending::Exit => Ok(ExitCode::SUCCESS),
         Ending::Again => again(),
     }

@@ -44,6 +44,7 @@ pub use daemon::{
     Daemon, DnsError, DnsMessage, FindProcessName, Flaw, LogLevel, Measures, ModeName, Patch, ProviderKind,
     ProxyProvider, Reload, ReloadFrom, RuleProvider, Storage, Subscription, Vehicle, Verdict,
 };
-pub use logs::LogFeed;
+pub use logs::{EventText, LogFeed};
 pub use options::{Cors, Options, TlsListener};
 pub use server::Controller;
+pub use time::Rfc3339;

@@ -117,13 +117,13 @@ impl Drop for Listening {
 
 impl<S: Subscriber> Layer<S> for LogFeed {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut text = Text::default();
-        event.record(&mut text);
-        let _ = self.0.sender.send(Arc::new(LogEvent {
-            at: SystemTime::now(),
-            level: level_of(*event.metadata().level()),
-            message: text.finish(),
-        }));
+        let mut message = EventText::for_people(event).to_string();
+        if message.len() > LONGEST {
+            message.truncate(message.floor_char_boundary(LONGEST));
+            message.push('…');
+        }
+        let level = level_of(*event.metadata().level());
+        let _ = self.0.sender.send(Arc::new(LogEvent { at: SystemTime::now(), level, message }));
     }
 }
 
@@ -150,30 +150,63 @@ fn level_of(level: Level) -> LogLevel {
     }
 }
 
-/// The message, then the other fields as `key=value`.
-#[derive(Default)]
-struct Text {
-    message: String,
-    fields: String,
+/// What an event says: the message, and the other fields.
+///
+/// Fields whose name begins with `flow.` are in the message already; they are for programs that read fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventText {
+    /// The message.
+    pub message: String,
+    /// Name and value of each field.
+    pub fields: Vec<(&'static str, String)>,
 }
 
-impl Text {
-    fn finish(mut self) -> String {
-        self.message.push_str(&self.fields);
-        if self.message.len() > LONGEST {
-            self.message.truncate(self.message.floor_char_boundary(LONGEST));
-            self.message.push('…');
-        }
-        self.message
+/// What the message says, too.
+const SAID: &str = "flow.";
+
+impl EventText {
+    /// For people: without the fields that the message says already, which then cost nothing.
+    #[must_use]
+    pub fn for_people(event: &Event<'_>) -> Self {
+        let mut unsaid = Unsaid(Self::default());
+        event.record(&mut unsaid);
+        unsaid.0
+    }
+
+    /// For programs: all fields, by their plain names.
+    #[must_use]
+    pub fn for_programs(event: &Event<'_>) -> Self {
+        let mut text = Self::default();
+        event.record(&mut text);
+        text
     }
 }
 
-impl Visit for Text {
+/// Takes what the message does not say.
+struct Unsaid(EventText);
+
+impl Visit for Unsaid {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let _ = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
-            name => write!(self.fields, " {name}={value:?}"),
-        };
+        if !field.name().starts_with(SAID) {
+            self.0.record_debug(field, value);
+        }
+    }
+}
+
+impl fmt::Display for EventText {
+    /// The message, then the fields as `key=value`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.fields.iter().try_for_each(|(name, value)| write!(f, " {name}={value}"))
+    }
+}
+
+impl Visit for EventText {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => drop(write!(self.message, "{value:?}")),
+            name => self.fields.push((name.strip_prefix(SAID).unwrap_or(name), format!("{value:?}"))),
+        }
     }
 }
 
@@ -217,7 +250,7 @@ mod tests {
         assert!(!tracing::enabled!(target: "adit", Level::ERROR));
         let mut debug = feed.listen(LogLevel::Debug);
         let mut warning = feed.listen(LogLevel::Warning);
-        tracing::debug!(target: "adit_x", n = 1, "first");
+        tracing::debug!(target: "adit_x", n = 1, flow.said = "fir", "first");
         tracing::error!(target: "elsewhere", "not ours");
         tracing::warn!(target: "adit_x", "second");
         assert_eq!(debug.next().await.unwrap().message, "first n=1");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use adit_net::{Listener, Shutdown, Task};
 use axum::Router;
@@ -88,7 +88,6 @@ impl Controller {
             files: Files::new(options.ui.clone()),
             gate: Gate::new(options),
             streams: Streams::new(shutdown.clone()),
-            started: Instant::now(),
         }));
         let door = Door { app: crate::api::router(shared), clients: Arc::default(), shutdown: shutdown.clone() };
         tokio::select! {
@@ -120,8 +119,6 @@ pub(crate) struct Inner {
     pub(crate) gate: Gate,
     pub(crate) files: Files,
     pub(crate) streams: Streams,
-    /// When the API began to answer.
-    pub(crate) started: Instant,
 }
 
 impl std::ops::Deref for Shared {

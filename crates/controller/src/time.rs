@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// RFC 3339 in UTC with nanoseconds, such as `2026-08-21T10:00:00.123456789Z`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rfc3339(pub(crate) SystemTime);
+pub struct Rfc3339(pub SystemTime);
 
 /// What Mihomo writes for "never".
 pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";

@@ -10,7 +10,16 @@ use crate::table::{Connection, Decision};
 
 /// One line says which rule sent a session where.
 pub(crate) fn routed(session: &Session, decision: &Decision) {
-    tracing::info!("{} {} using {}", Heading(session), Matched(decision), Chain(&decision.chain));
+    tracing::info!(
+        flow.client = %session.client,
+        flow.target = %session.target,
+        flow.rule = %Matched(decision),
+        flow.chain = %Chain(&decision.chain),
+        "{} {} using {}",
+        Heading(session),
+        Matched(decision),
+        Chain(&decision.chain)
+    );
 }
 
 /// One line says why an outbound was not reached. A storm of them is cut to ten per second (faults §1).
@@ -40,6 +49,12 @@ pub(crate) fn ended(connection: &Connection, how: &str) {
     let (up, down) = (connection.counters.up(), connection.counters.down());
     let seconds = session.since.elapsed().as_secs_f64();
     tracing::info!(
+        flow.network = %session.network,
+        flow.client = %session.client,
+        flow.target = %session.target,
+        flow.rule = %Matched(decision),
+        flow.chain = %Chain(&decision.chain),
+        flow.how = how,
         up,
         down,
         seconds = format_args!("{seconds:.3}"),

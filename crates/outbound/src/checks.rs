@@ -156,7 +156,7 @@ impl Due {
         let Self { name, check } = self;
         let test = Test { url: &check.url, expected: &check.expected, timeout: check.timeout, unified };
         if let Err(error) = book.test(&name, test).await {
-            tracing::debug!(proxy = %name, url = check.url.as_str(), %error, "a delay test failed");
+            tracing::debug!(proxy = %name, %error, "a delay test failed");
         }
         (name, check.url.as_str().to_owned())
     }

@@ -162,7 +162,7 @@ fn measures(out: &mut Exposition, daemon: &dyn Daemon) {
 
 fn process(out: &mut Exposition, shared: &Shared) {
     let usage = Usage::read();
-    let uptime = shared.started.elapsed();
+    let uptime = usage.uptime;
     let began = SystemTime::now().checked_sub(uptime).and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     out.family("adit_build_info", Kind::Gauge, "What runs.").sample(&[("version", shared.daemon.version())], 1);
     for (name, help, value) in [
