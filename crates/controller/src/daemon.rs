@@ -84,11 +84,6 @@ pub trait Daemon: Send + Sync + 'static {
 
     /// What is logged.
     fn logs(&self) -> &LogFeed;
-
-    /// What is counted besides what the engine knows.
-    fn measures(&self) -> Measures {
-        Measures::default()
-    }
 }
 
 /// An answer of a nameserver.
@@ -346,13 +341,4 @@ pub struct RuleProvider {
     pub updated: Option<SystemTime>,
     /// Its entries, where they are written in the configuration.
     pub payload: Vec<String>,
-}
-
-/// What the daemon counts, for `/metrics`. Numbers never decrease while the process runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Measures {
-    /// Connections that no outbound was reached for, by class. Few, fixed classes.
-    pub dial_errors: Vec<(&'static str, u64)>,
-    /// Questions of clients, by how they were answered. Few, fixed ways.
-    pub dns_questions: Vec<(&'static str, u64)>,
 }

@@ -41,8 +41,8 @@ mod time;
 mod ui;
 
 pub use daemon::{
-    Daemon, DnsError, DnsMessage, FindProcessName, Flaw, LogLevel, Measures, ModeName, Patch, ProviderKind,
-    ProxyProvider, Reload, ReloadFrom, RuleProvider, Storage, Subscription, Vehicle, Verdict,
+    Daemon, DnsError, DnsMessage, FindProcessName, Flaw, LogLevel, ModeName, Patch, ProviderKind, ProxyProvider,
+    Reload, ReloadFrom, RuleProvider, Storage, Subscription, Vehicle, Verdict,
 };
 pub use logs::{EventText, LogFeed};
 pub use options::{Cors, Options, TlsListener};

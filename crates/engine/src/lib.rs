@@ -43,6 +43,7 @@
 
 #![forbid(unsafe_code)]
 
+mod dials;
 mod dns;
 mod explain;
 mod flow;
@@ -56,6 +57,7 @@ mod serve;
 mod table;
 mod world;
 
+pub use dials::{BOUNDS, Dials, Durations};
 pub use explain::Explanation;
 pub use inner::ByRules;
 pub use serve::{Engine, Outcome};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adit_dns::Service;
 
@@ -99,6 +99,7 @@ impl Engine {
             Ok(Reached::Upstream(upstream)) => upstream,
             Ok(Reached::Dns(dns)) => return Box::pin(answer(dns, &row, stream, reply)).await,
             Err(why) => {
+                self.table.dials().failed(&why);
                 log::not_reached(row.session(), row.decision(), &why);
                 row.ended("not reached");
                 Box::pin(refuse(stream, reply, &why)).await;
@@ -131,8 +132,10 @@ impl Engine {
             return world.dns.clone().map(Reached::Dns).ok_or_else(no_dns);
         }
         let dial = Dial { target: &route.target, known: route.known, client: Some(session.client) };
+        let begun = Instant::now();
         match timeout(DIAL_BUDGET, route.way.dialer.connect(dial)).await {
             Ok(Ok(upstream)) => {
+                self.table.dials().succeeded(route.way.kind, begun.elapsed());
                 row.connected_to(upstream.socket().and_then(|socket| socket.peer_addr().ok()).map(|peer| peer.ip()));
                 Ok(Reached::Upstream(upstream))
             }

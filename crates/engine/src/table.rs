@@ -12,6 +12,7 @@ use adit_router::{Process, RuleInfo};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::dials::Dials;
 use crate::log;
 
 /// What was decided for a session.
@@ -115,7 +116,13 @@ impl Traffic {
 
 /// Every open connection. Cheap to clone; clones are the same table.
 #[derive(Clone, Debug, Default)]
-pub struct Table(Arc<Mutex<Open>>);
+pub struct Table(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    open: Mutex<Open>,
+    dials: Dials,
+}
 
 #[derive(Debug, Default)]
 struct Open {
@@ -133,6 +140,12 @@ impl Table {
         Self::default()
     }
 
+    /// How dials went so far, those of connections that have ended included.
+    #[must_use]
+    pub fn dials(&self) -> &Dials {
+        &self.0.dials
+    }
+
     /// Adds a session. It leaves when the row is dropped, on every path.
     #[must_use]
     pub fn enter(&self, session: Session) -> Row {
@@ -144,7 +157,7 @@ impl Table {
             remote: OnceLock::new(),
             killed: Notify::new(),
         });
-        let mut open = self.0.lock();
+        let mut open = self.0.open.lock();
         open.total = open.total.saturating_add(1);
         open.connections.insert(connection.session.id, Arc::clone(&connection));
         Row { connection, table: self.clone(), end: None }
@@ -153,7 +166,7 @@ impl Table {
     /// What is open now, in no particular order.
     #[must_use]
     pub fn snapshot(&self) -> Vec<Arc<Connection>> {
-        self.0.lock().connections.values().cloned().collect()
+        self.0.open.lock().connections.values().cloned().collect()
     }
 
     /// The open connection that the API calls `id`.
@@ -162,7 +175,7 @@ impl Table {
         let bits = u128::from_str_radix(&id.replace('-', ""), 16).ok()?;
         // The lower half is the session's number and the variant.
         let number = u64::try_from(bits & u128::from(u64::MAX) & !UUID_FORM).ok()?;
-        let open = self.0.lock();
+        let open = self.0.open.lock();
         let found = open.connections.get(&SessionId::from_u64(number))?;
         found.id().to_string().eq_ignore_ascii_case(id).then(|| Arc::clone(found))
     }
@@ -170,19 +183,19 @@ impl Table {
     /// How many are open now.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.lock().connections.len()
+        self.0.open.lock().connections.len()
     }
 
     /// Whether nothing is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.lock().connections.is_empty()
+        self.0.open.lock().connections.is_empty()
     }
 
     /// How many connections there have been since the process began, the open ones included.
     #[must_use]
     pub fn entered(&self) -> u64 {
-        self.0.lock().total
+        self.0.open.lock().total
     }
 
     /// What has been carried since the process began. It never decreases.
@@ -197,7 +210,7 @@ impl Table {
     /// The same by the outbound that carried it; what no outbound carried is under none.
     #[must_use]
     pub fn traffic_by_outbound(&self) -> HashMap<Option<Tag>, Traffic> {
-        let open = self.0.lock();
+        let open = self.0.open.lock();
         let mut traffic = open.ended.clone();
         for connection in open.connections.values() {
             traffic.entry(connection.outbound()).or_default().add(&connection.counters);
@@ -206,7 +219,7 @@ impl Table {
     }
 
     fn leave(&self, connection: &Connection) {
-        let mut open = self.0.lock();
+        let mut open = self.0.open.lock();
         let Open { connections, ended, .. } = &mut *open;
         connections.remove(&connection.session.id);
         ended.entry(connection.outbound()).or_default().add(&connection.counters);
@@ -349,6 +362,6 @@ mod tests {
         let table = Table::new();
         let rows: Vec<_> = (0..9000).map(|_| table.enter(session())).collect();
         drop(rows);
-        assert!(table.0.lock().connections.capacity() < 2048);
+        assert!(table.0.open.lock().connections.capacity() < 2048);
     }
 }

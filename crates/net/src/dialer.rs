@@ -67,6 +67,37 @@ pub enum DialError {
 }
 
 impl DialError {
+    /// What [`DialError::class`] may say.
+    pub const CLASSES: [&'static str; 10] = [
+        "refused",
+        "unreachable",
+        "timed out",
+        "down",
+        "unresolved",
+        "denied",
+        "dropped",
+        "unsupported",
+        "protocol",
+        "other",
+    ];
+
+    /// The kind of failure in a word or two, for counting.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Unreachable(_) => "unreachable",
+            Self::TimedOut(_) => "timed out",
+            Self::Down(_) => "down",
+            Self::Unresolved(_) => "unresolved",
+            Self::Denied(_) => "denied",
+            Self::Dropped => "dropped",
+            Self::Unsupported(_) => "unsupported",
+            Self::Protocol(_) => "protocol",
+            Self::Io { .. } => "other",
+        }
+    }
+
     /// Sorts an I/O error of a connect to `peer` into the right kind.
     #[must_use]
     pub fn from_connect(error: io::Error, peer: impl std::fmt::Display) -> Self {

@@ -140,6 +140,29 @@ fn a_dashboard_sees_chooses_and_ends() {
 }
 
 #[test]
+fn a_scraper_sees_dials_and_questions() {
+    let dns = free_port();
+    let scene = Scene::start(&format!(
+        "dns: {{enable: true, listen: '127.0.0.1:{dns}', enhanced-mode: fake-ip, nameserver: [127.0.0.1]}}\n{GROUPS}"
+    ));
+    let origin = TcpOrigin::echo();
+    scenes::echo(scene.proxy(), &To::from(origin.addr()), 10);
+    assert!(socks5(scene.proxy(), &SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())).into()).is_err());
+    let dug = Command::new("dig").args(["@127.0.0.1", "-p", &dns.to_string(), "a.test", "+short"]).output().unwrap();
+    assert!(dug.stdout.starts_with(b"198.18."), "{dug:?}");
+    let (status, metrics) = scene.ask("GET", "/metrics", "");
+    assert_eq!(status, 200);
+    for line in [
+        "adit_dial_errors_total{class=\"refused\"} 1",
+        "adit_dial_seconds_count{type=\"Direct\"} 1",
+        "adit_dns_questions_total{answer=\"fake\"} 1",
+        "adit_dns_questions_total{answer=\"asked\"} 0",
+    ] {
+        assert!(metrics.lines().any(|one| one == line), "{line}\n{metrics}");
+    }
+}
+
+#[test]
 fn a_reload_keeps_what_is_the_same() {
     let scene = Scene::start(GROUPS);
     assert_eq!(scene.ask("PUT", "/proxies/Pick", r#"{"name":"two"}"#).0, 204);
@@ -212,7 +235,7 @@ fn without_force_the_classic_listeners_stay() {
     assert!(socks5(scene.proxy(), &To::from(origin.addr())).is_err(), "credentials are not part of it");
     assert_eq!(scene.get("/configs")["mixed-port"], scene.port);
     assert_eq!(scene.ask("PUT", "/configs?force=true", &payload(GROUPS)).0, 204);
-    assert!(TcpStream::connect(scene.proxy()).is_err(), "the payload has no port");
+    until("an end of the port, which the payload does not have", || TcpStream::connect(scene.proxy()).is_err());
     assert_eq!(scene.get("/configs")["mixed-port"], 0);
 }
 
@@ -226,7 +249,7 @@ fn ports_are_opened_and_closed_while_it_runs() {
     assert_eq!(scene.ask("PATCH", "/configs", &format!(r#"{{"socks-port":{other}}}"#)).0, 204);
     scenes::echo((Ipv4Addr::LOCALHOST, other).into(), &to, 1000);
     assert_eq!(scene.ask("PATCH", "/configs", r#"{"mixed-port":0,"mode":"direct"}"#).0, 204);
-    assert!(TcpStream::connect(scene.proxy()).is_err());
+    until("an end of the port", || TcpStream::connect(scene.proxy()).is_err());
     goes_on(&mut stream);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();

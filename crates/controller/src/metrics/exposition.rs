@@ -17,6 +17,8 @@ pub(super) enum Kind {
     /// It only grows, from the start of the process. The name ends in `_total`.
     Counter,
     Gauge,
+    /// Samples have the suffixes `_bucket`, `_sum` and `_count`.
+    Histogram,
 }
 
 /// A text that grows.
@@ -57,6 +59,7 @@ impl Exposition {
         let word = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         let _ = write!(self.text, "# HELP {family} {help}\n# TYPE {family} {word}\n");
         self
@@ -64,7 +67,13 @@ impl Exposition {
 
     /// Adds a sample of the family.
     pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) -> &mut Self {
+        self.sample_of("", labels, value)
+    }
+
+    /// Adds a sample whose name is that of the family with `suffix`.
+    pub(super) fn sample_of(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) -> &mut Self {
         self.text.push_str(self.name);
+        self.text.push_str(suffix);
         for (number, (label, text)) in labels.iter().enumerate() {
             let _ = write!(self.text, "{}{label}=\"", if number == 0 { '{' } else { ',' });
             escape(text, &mut self.text);

@@ -4,7 +4,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use adit_engine::Traffic;
+use adit_engine::{BOUNDS, Traffic};
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -32,7 +32,8 @@ pub(crate) async fn show(State(shared): State<Shared>, headers: HeaderMap) -> Re
         decisions(&mut out, daemon);
         groups(&mut out, daemon);
         providers(&mut out, daemon);
-        measures(&mut out, daemon);
+        dials(&mut out, daemon);
+        dns(&mut out, daemon);
         process(&mut out, &shared);
         out.finish()
     });
@@ -148,14 +149,29 @@ fn providers(out: &mut Exposition, daemon: &dyn Daemon) {
     }
 }
 
-fn measures(out: &mut Exposition, daemon: &dyn Daemon) {
-    let measures = daemon.measures();
+fn dials(out: &mut Exposition, daemon: &dyn Daemon) {
+    let dials = daemon.engine().table().dials();
     out.family("adit_dial_errors_total", Kind::Counter, "Connections that no outbound was reached for, by class.");
-    for (class, count) in measures.dial_errors.iter().take(SERIES) {
+    for (class, count) in dials.failures() {
         out.sample(&[("class", class)], count);
     }
+    out.family("adit_dial_seconds", Kind::Histogram, "How long dials took, handshakes included, by type of outbound.");
+    for (kind, durations) in dials.durations() {
+        let mut below = 0;
+        for (bound, count) in BOUNDS.iter().zip(durations.buckets) {
+            below += count;
+            out.sample_of("_bucket", &[("type", kind), ("le", &bound.as_secs_f64().to_string())], below);
+        }
+        out.sample_of("_bucket", &[("type", kind), ("le", "+Inf")], durations.count);
+        out.sample_of("_sum", &[("type", kind)], durations.sum.as_secs_f64());
+        out.sample_of("_count", &[("type", kind)], durations.count);
+    }
+}
+
+fn dns(out: &mut Exposition, daemon: &dyn Daemon) {
+    let world = daemon.engine().world();
     out.family("adit_dns_questions_total", Kind::Counter, "Questions of clients, by how they were answered.");
-    for (answer, count) in measures.dns_questions.iter().take(SERIES) {
+    for (answer, count) in world.dns.iter().flat_map(|dns| dns.counts()) {
         out.sample(&[("answer", answer)], count);
     }
 }

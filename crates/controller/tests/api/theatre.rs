@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use adit_controller::{
-    Controller, Daemon, DnsError, DnsMessage, LogFeed, Measures, Options, Patch, ProviderKind, ProxyProvider, Reload,
+    Controller, Daemon, DnsError, DnsMessage, LogFeed, Options, Patch, ProviderKind, ProxyProvider, Reload,
     RuleProvider, Storage, Subscription, Vehicle, Verdict,
 };
 use adit_dns::Question;
@@ -158,10 +158,6 @@ impl Daemon for Noting {
 
     fn logs(&self) -> &LogFeed {
         &self.logs
-    }
-
-    fn measures(&self) -> Measures {
-        Measures { dial_errors: vec![("refused", 3)], dns_questions: vec![("fake", 5)] }
     }
 }
 

@@ -13,11 +13,13 @@ use crate::query::{Query, code};
 use crate::reply::{Limit, Reply, kind, refuse};
 use crate::wire::{NAME_MAX, WireName};
 
+use self::counts::{Answered, Counts};
 use self::gate::{Gate, Place};
 use self::reversed::reversed;
 
 mod alias;
 mod audience;
+mod counts;
 mod gate;
 mod listen;
 mod options;
@@ -58,6 +60,7 @@ struct Inner {
     options: ServiceOptions,
     mapping: Option<Arc<Mapping>>,
     gate: Gate,
+    counts: Arc<Counts>,
 }
 
 /// What [`Service::answer_now`] did.
@@ -92,7 +95,7 @@ impl Service {
     #[must_use]
     pub fn new(options: ServiceOptions) -> Self {
         let mapping = (!matches!(options.mode, Mode::Normal)).then(|| Arc::new(Mapping::new()));
-        Self(Arc::new(Inner { options, mapping, gate: Gate::new(OPEN_MAX) }))
+        Self(Arc::new(Inner { options, mapping, gate: Gate::new(OPEN_MAX), counts: Arc::default() }))
     }
 
     /// A service with other options that still knows which addresses this one has given out.
@@ -100,7 +103,8 @@ impl Service {
     pub fn renewed(&self, options: ServiceOptions) -> Self {
         let kept = self.0.mapping.clone().unwrap_or_else(|| Arc::new(Mapping::new()));
         let mapping = (!matches!(options.mode, Mode::Normal)).then_some(kept);
-        Self(Arc::new(Inner { options, mapping, gate: self.0.gate.clone() }))
+        let (gate, counts) = (self.0.gate.clone(), Arc::clone(&self.0.counts));
+        Self(Arc::new(Inner { options, mapping, gate, counts }))
     }
 
     /// The answer to `message` from `client`, to be sent back in the way that `limit` names; `None`: no answer is due.
@@ -137,33 +141,34 @@ impl Service {
     pub fn answer_now<'m>(&self, message: &'m [u8], limit: Limit, out: &mut Vec<u8>) -> Now<'m> {
         let query = match Query::parse(message) {
             Ok(query) => query,
-            Err(bad) => return if refuse(&bad, out) { Now::Answered } else { Now::Silence },
+            Err(bad) => {
+                self.0.counts.add(Answered::Refused);
+                return if refuse(&bad, out) { Now::Answered } else { Now::Silence };
+            }
         };
         let name = query.text(&mut [0; NAME_MAX]).and_then(|text| Domain::new(text).ok());
         if let Some(reply) = self.of_fake_address(&query, name.as_ref(), out) {
             reply.finish(limit);
+            self.0.counts.add(Answered::Fake);
             return Now::Answered;
         }
         let Some(name) = name else { return self.remembered(query, None, limit, out) };
-        match self.by_hosts(&name, query.kind) {
+        let hosts = self.by_hosts(&name, query.kind);
+        let how = if hosts.is_some() { Answered::Hosts } else { Answered::Fake };
+        match hosts {
             None => match self.by_mode(&name, query.kind) {
                 Next::Address(ip, ttl) => finish_with(&query, &[ip], ttl, limit, out),
                 Next::Empty => Reply::begin(&query, 0, out).finish(limit),
                 Next::Ask => return self.remembered(query, Some(name), limit, out),
             },
             Some(HostsEntry::Addresses(ips)) => finish_with(&query, &ips, HOSTS_TTL, limit, out),
-            Some(HostsEntry::Alias(target)) => {
-                let Some(alias) = self.follow(&name, target, query.kind) else {
-                    Reply::begin(&query, code::SERVFAIL, out).finish(limit);
-                    return Now::Answered;
-                };
-                if alias.is_complete() {
-                    alias.answer(&query, None, limit, out);
-                    return Now::Answered;
-                }
-                return Now::Later(Later { query, alias: Some(alias), name: Some(name) });
-            }
+            Some(HostsEntry::Alias(target)) => match self.follow(&name, target, query.kind) {
+                None => Reply::begin(&query, code::SERVFAIL, out).finish(limit),
+                Some(alias) if alias.is_complete() => alias.answer(&query, None, limit, out),
+                Some(alias) => return Now::Later(Later { query, alias: Some(alias), name: Some(name) }),
+            },
         }
+        self.0.counts.add(how);
         Now::Answered
     }
 
@@ -178,8 +183,10 @@ impl Service {
             None => query.question(),
         };
         let Ok(kept) = self.0.options.resolver.answer(&question).await else {
+            self.0.counts.add(Answered::Failed);
             return Reply::begin(query, code::SERVFAIL, out).finish(limit);
         };
+        self.0.counts.add(Answered::Asked);
         match alias {
             Some(alias) => {
                 self.map(name.as_ref(), &kept);
@@ -202,6 +209,11 @@ impl Service {
         self.0.mapping.as_ref().and_then(|mapping| mapping.original(ip)).map_or(Original::Plain, Original::Mapped)
     }
 
+    /// How clients' questions were answered so far, by this service and those before it: a word and a number each.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.counts.read()
+    }
+
     /// Who is asked what is not known here.
     #[must_use]
     pub fn resolver(&self) -> &Arc<crate::Resolver> {
@@ -219,7 +231,11 @@ impl Service {
 
     /// A place among the questions that wait for others; `None`: there are too many, and this one gets no answer.
     fn enter(&self, client: IpAddr) -> Option<Place> {
-        self.0.gate.enter(client)
+        let place = self.0.gate.enter(client);
+        if place.is_none() {
+            self.0.counts.add(Answered::Refused);
+        }
+        place
     }
 
     /// The addresses that a question's name has in `hosts`, or its alias. Only A and AAAA are answered from there; an
@@ -285,6 +301,7 @@ impl Service {
         if kept.age == Age::Stale {
             self.0.options.resolver.refresh(&query.question());
         }
+        self.0.counts.add(Answered::Remembered);
         self.finish(&query, name.as_ref(), &kept, limit, out);
         Now::Answered
     }

@@ -330,6 +330,7 @@ impl Flow {
 
     /// The outbound was not reached: nothing that would take `leg` is tried for a while.
     fn refuse(&mut self, leg: &Leg, why: &DialError) {
+        self.table.dials().failed(why);
         log::not_reached(leg.row.session(), leg.row.decision(), why);
         let until = Instant::now() + REFUSED_FOR;
         for verdict in self.verdicts.values_mut() {
