@@ -33,7 +33,9 @@ impl Usage {
     /// Now.
     pub(crate) fn read() -> Self {
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        let descriptors = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
+        // Linux 6.2 and later says how many there are without listing them.
+        let told = fs::metadata("/proc/self/fd").map_or(0, |folder| folder.len());
+        let listed = || fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64).saturating_sub(1);
         // proc_uptime(5): seconds since the system began, such as `5.25 3.50`.
         let system = fs::read_to_string("/proc/uptime").unwrap_or_default();
         let system = system.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
@@ -41,7 +43,7 @@ impl Usage {
         Self {
             resident: resident(),
             // The one that lists them is among them.
-            descriptors: descriptors.saturating_sub(1),
+            descriptors: if told == 0 { listed() } else { told },
             descriptors_max: limit.unwrap_or(0),
             ..Self::parse(&stat, rustix::param::clock_ticks_per_second(), system).unwrap_or_default()
         }

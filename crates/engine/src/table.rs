@@ -35,6 +35,8 @@ pub struct Connection {
     pub counters: Counters,
     /// When it began, by the clock on the wall.
     pub began: SystemTime,
+    /// What somebody who shows the table wrote of it once and for all. The engine does not look at it.
+    pub description: OnceLock<Box<str>>,
     decision: OnceLock<Decision>,
     remote: OnceLock<IpAddr>,
     killed: Notify,
@@ -153,6 +155,7 @@ impl Table {
             session,
             counters: Counters::default(),
             began: SystemTime::now(),
+            description: OnceLock::new(),
             decision: OnceLock::new(),
             remote: OnceLock::new(),
             killed: Notify::new(),

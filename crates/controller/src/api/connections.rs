@@ -1,11 +1,12 @@
 //! What is open. Spec: mihomo-surface §9.4.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit_engine::{Connection, ConnectionId, World};
+use adit_engine::{Connection, ConnectionId, Traffic, World};
 use adit_net::{BoxFuture, DnsMode, Network, Protocol, Tag};
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
@@ -24,23 +25,15 @@ use crate::time::Rfc3339;
 const INTERVAL: u64 = 1000;
 /// How often at most.
 const INTERVAL_MIN: u64 = 100;
+/// Bytes of a connection's object, roughly.
+const TYPICAL: usize = 720;
 
+/// What stays the same for as long as a connection lives: everything but what it has carried.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Snapshot<'a> {
-    download_total: u64,
-    upload_total: u64,
-    connections: Vec<ConnectionView<'a>>,
-    memory: u64,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ConnectionView<'a> {
+struct Description<'a> {
     id: Text<ConnectionId>,
     metadata: Metadata<'a>,
-    upload: u64,
-    download: u64,
     start: Text<Rfc3339>,
     chains: Names<'a>,
     provider_chains: Vec<&'a str>,
@@ -113,19 +106,17 @@ impl std::fmt::Display for Rule<'_> {
     }
 }
 
-impl<'a> ConnectionView<'a> {
-    fn new(connection: &'a Connection, world: &'a World, providers: &HashMap<&str, &'a str>) -> Self {
+impl<'a> Description<'a> {
+    fn new(connection: &'a Connection, world: &'a World, providers: &'a Providers) -> Self {
         let decision = connection.decision();
         let rule = decision.and_then(|decision| decision.rule.as_deref());
         let chain = decision.map_or(&[][..], |decision| &decision.chain);
         Self {
             id: Text(connection.id()),
             metadata: Metadata::new(connection, world),
-            upload: connection.counters.up(),
-            download: connection.counters.down(),
             start: Text(Rfc3339(connection.began)),
             chains: Names(chain),
-            provider_chains: chain.iter().map(|name| providers.get(&**name).copied().unwrap_or_default()).collect(),
+            provider_chains: chain.iter().map(|name| providers.of(name)).collect(),
             rule: Text(Rule(rule)),
             rule_payload: rule.map_or("", |rule| &rule.payload),
         }
@@ -174,26 +165,59 @@ impl<'a> Metadata<'a> {
     }
 }
 
-/// Everything that is open, the oldest first.
+/// Which provider a name came from. Most connections share few chains, so names are looked up once.
+#[derive(Default)]
+struct Providers(HashMap<Tag, Option<Tag>>);
+
+impl Providers {
+    fn look_up(&mut self, connection: &Connection, world: &World) {
+        for name in connection.decision().iter().flat_map(|decision| &decision.chain) {
+            if !self.0.contains_key(name) {
+                self.0.insert(name.clone(), world.book.report(name).and_then(|report| report.provider));
+            }
+        }
+    }
+
+    fn of(&self, name: &Tag) -> &str {
+        self.0.get(name).and_then(|provider| provider.as_deref()).unwrap_or_default()
+    }
+}
+
+/// Everything that is open, the oldest first. A dashboard asks every second, and nearly all of the answer is what it was:
+/// so that is written once for each connection, and put together here.
 fn snapshot(shared: &Shared) -> String {
     let engine = shared.daemon.engine();
     let (world, table) = (engine.world(), engine.table());
     let mut open = table.snapshot();
     open.sort_unstable_by_key(|connection| connection.session.id);
-    // Most connections share few chains, so names are looked up once.
-    let mut providers: HashMap<&str, Option<Tag>> = HashMap::new();
-    for name in open.iter().filter_map(|connection| connection.decision()).flat_map(|decision| &decision.chain) {
-        providers.entry(name).or_insert_with(|| world.book.report(name).and_then(|report| report.provider));
+    let mut providers = Providers::default();
+    let mut text = String::with_capacity(256 + open.len() * TYPICAL);
+    let Traffic { up, down } = table.traffic();
+    let memory = process::resident();
+    let _ = write!(text, "{{\"downloadTotal\":{down},\"uploadTotal\":{up},\"memory\":{memory},\"connections\":[");
+    for (place, connection) in open.iter().enumerate() {
+        let (up, down) = (connection.counters.up(), connection.counters.down());
+        let comma = if place == 0 { "" } else { "," };
+        let _ = write!(text, "{comma}{{\"upload\":{up},\"download\":{down},");
+        match connection.description.get() {
+            Some(written) => text.push_str(written),
+            None => text.push_str(&describe(connection, &world, &mut providers)),
+        }
     }
-    let providers: HashMap<&str, &str> =
-        providers.iter().filter_map(|(name, provider)| Some((*name, &**provider.as_ref()?))).collect();
-    let traffic = table.traffic();
-    json::text(&Snapshot {
-        download_total: traffic.down,
-        upload_total: traffic.up,
-        connections: open.iter().map(|connection| ConnectionView::new(connection, &world, &providers)).collect(),
-        memory: process::resident(),
-    })
+    text.push_str("]}\n");
+    text
+}
+
+/// The rest of a connection's object, kept with it once nothing in it changes any more.
+fn describe(connection: &Connection, world: &World, providers: &mut Providers) -> Box<str> {
+    providers.look_up(connection, world);
+    let object = json::text(&Description::new(connection, world, providers));
+    let rest: Box<str> = object.trim_end().strip_prefix('{').unwrap_or_default().into();
+    let is_settled = connection.remote().is_some() || connection.session.network == Network::Udp;
+    if is_settled && connection.decision().is_some() {
+        let _ = connection.description.set(rest.clone());
+    }
+    rest
 }
 
 /// Tens of thousands of connections take tens of milliseconds, in which a worker would carry no traffic.
