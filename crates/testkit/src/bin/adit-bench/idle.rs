@@ -13,13 +13,13 @@ use crate::Plan;
 use crate::table::{head, mib, row};
 
 /// Takes connections, sends each one byte, and keeps them until dropped, all in one thread.
-struct Keeper {
-    addr: SocketAddr,
+pub(crate) struct Keeper {
+    pub(crate) addr: SocketAddr,
     stop: mpsc::Sender<()>,
 }
 
 impl Keeper {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
         let addr = listener.local_addr().expect("a bound socket");
         let (stop, stopped) = mpsc::channel();

@@ -1,15 +1,16 @@
 //! `adit-bench [--quick] [--only SUBJECT,…] [CHAPTER…]`: ours beside Xray as a client and Mihomo, on this machine, in this run,
 //! interleaved.
 //!
-//! Prints Markdown for docs/benchmarks.md. Chapters: carry, short, latency, idle, size, and wireguard, loss, transparent, dns,
-//! which need root (they make network namespaces). `--only` leaves subjects (adit, xray, mihomo) out; the last two chapters know
-//! no Xray. Nothing leaves the machine; everything is bounded in count and time, and ends by itself; a full run takes some
+//! Prints Markdown for docs/benchmarks.md. Chapters: carry, short, latency, idle, size, api, and wireguard, loss, transparent, dns,
+//! which need root (they make network namespaces). `--only` leaves subjects (adit, xray, mihomo) out; the last two chapters
+//! know no Xray, and api only adit. Nothing leaves the machine; everything is bounded in count and time, and ends by itself; a full run takes some
 //! twenty-five minutes on two cores.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::expect_used, reason = "a benchmark stops at the first thing that is not as it must be")]
 #![expect(clippy::disallowed_methods, reason = "threads of a benchmark may sleep; there is no runtime here to block")]
 
+mod api;
 mod capture;
 mod carry;
 mod idle;
@@ -33,12 +34,13 @@ const SUBJECTS: [(&str, &str, Subject); 3] = [
 
 type Chapter = (&'static str, fn(&Plan));
 
-const CHAPTERS: [Chapter; 9] = [
+const CHAPTERS: [Chapter; 10] = [
     ("carry", carry::run),
     ("short", short::run),
     ("latency", latency::run),
     ("idle", idle::run),
     ("size", size::run),
+    ("api", api::run),
     ("wireguard", wireguard::run),
     ("loss", loss::run),
     ("transparent", capture::transparent),
