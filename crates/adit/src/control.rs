@@ -178,7 +178,7 @@ impl Api for Daemon {
                 name: plan.name.clone(),
                 vehicle: vehicle(&plan.vehicle),
                 check: plan.health_check.clone().unwrap_or_default(),
-                updated: status.updated,
+                updated: now.updated(&plan.vehicle, status.updated),
                 subscription: status.subscription.map(|plan| Subscription {
                     upload: plan.upload,
                     download: plan.download,
@@ -200,7 +200,7 @@ impl Api for Daemon {
                 behavior: plan.behavior,
                 format: plan.format,
                 rules: plan.handle.rule_count(),
-                updated: status.updated,
+                updated: now.updated(&plan.vehicle, status.updated),
                 payload: plan.payload.clone(),
             }
         });
@@ -310,6 +310,7 @@ fn overrides(patch: Patch) -> Result<Overrides, String> {
         ("lan-allowed-ips", patch.lan_allowed_ips.map(Value::from)),
         ("lan-disallowed-ips", patch.lan_disallowed_ips.map(Value::from)),
         ("ipv6", patch.ipv6.map(Value::from)),
+        ("unified-delay", patch.unified_delay.map(Value::from)),
         ("sniffer", patch.sniffing.map(|enable| json!({ "enable": enable }))),
         ("find-process-mode", patch.find_process_mode.map(|mode| Value::from(mode.name()))),
         ("interface-name", patch.interface_name.map(Value::from)),

@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::SystemTime;
 
-use adit_config::{DnsMode, Nodes, Overrides, Plan, ProviderPlan, RuleProviderPlan, Settings, Source, Ways as Outs};
+use adit_config::{
+    DnsMode, Nodes, Overrides, Plan, ProviderPlan, RuleProviderPlan, Settings, Source, Vehicle, Ways as Outs,
+};
 use adit_engine::{Engine, World};
 use adit_net::Tag;
 use anyhow::Context as _;
@@ -42,6 +45,8 @@ pub(crate) struct Daemon {
 pub(crate) struct Now {
     /// The configuration itself, for changes to it that are kept nowhere else.
     pub(crate) source: Source,
+    /// Since when it is used.
+    since: SystemTime,
     installed: Installed,
     /// The file that fake addresses are in.
     fake_store: Option<PathBuf>,
@@ -57,6 +62,11 @@ impl Now {
     /// Gives `engine` a world that differs from the one in use in a part that nobody else holds.
     pub(crate) fn replace(&self, engine: &Engine, world: World) {
         self.installed.replace(engine, world);
+    }
+
+    /// When a provider's list came, of which its own status tells `fetched`; one in the configuration came with it.
+    pub(crate) fn updated(&self, vehicle: &Vehicle, fetched: Option<SystemTime>) -> Option<SystemTime> {
+        if *vehicle == Vehicle::Inline { Some(self.since) } else { fetched }
     }
 
     pub(crate) fn proxy_providers(&self) -> &[ProviderPlan] {
@@ -129,6 +139,7 @@ impl Daemon {
             restart: Notify::new(),
             now: Mutex::new(Now {
                 source,
+                since: SystemTime::now(),
                 installed,
                 fake_store: rest.fake_store,
                 outs: rest.outs,
@@ -250,7 +261,7 @@ impl Daemon {
         let handed_over = Handle::current().block_on(self.listeners().hand_over(&mut bound, &me));
         handed_over?;
         let mut now = self.now();
-        now.source = source;
+        (now.source, now.since) = (source, SystemTime::now());
         now.installed = unsettled.install(&self.engine);
         now.fake_store = rest.fake_store;
         now.outs = rest.outs;

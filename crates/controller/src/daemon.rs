@@ -214,6 +214,8 @@ pub struct Patch {
     pub sniffing: Option<bool>,
     /// Whether all addresses of a name are tried at once.
     pub tcp_concurrent: Option<bool>,
+    /// Whether a delay is that of the second request alone. Mihomo ignores it, and metacubexd has a switch for it.
+    pub unified_delay: Option<bool>,
     /// Whose process is looked up.
     pub find_process_mode: Option<FindProcessName>,
     /// The interface of outbound sockets.

@@ -78,6 +78,11 @@ struct Lines {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        // Libraries tell more of themselves than anybody asked for, and where they lie on the disk.
+        let metadata = event.metadata();
+        if *metadata.level() > Level::WARN && !metadata.target().starts_with("adit") {
+            return;
+        }
         let text = match self.format {
             LogFormat::Text => EventText::for_people(event),
             LogFormat::Json => EventText::for_programs(event),

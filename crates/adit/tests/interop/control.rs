@@ -16,10 +16,10 @@ use adit_testkit::{Process, Scratch, free_port};
 
 use crate::scenes;
 
-const SECRET: &str = "open-sesame";
+pub(crate) const SECRET: &str = "open-sesame";
 
 /// A home folder with a configuration, and adit.
-struct Scene {
+pub(crate) struct Scene {
     home: Scratch,
     port: u16,
     api: u16,
@@ -28,7 +28,7 @@ struct Scene {
 
 impl Scene {
     /// `%PORT%` is the mixed port.
-    fn start(yaml: &str) -> Self {
+    pub(crate) fn start(yaml: &str) -> Self {
         let (home, port, api) = (Scratch::new("control"), free_port(), free_port());
         home.write("config.yaml", Self::config(yaml, port, api));
         let adit = Self::run(&home, port, api);
@@ -45,12 +45,16 @@ impl Scene {
         Process::start("adit", command, Scratch::new("adit")).listening(&[port, api])
     }
 
-    fn proxy(&self) -> SocketAddr {
+    pub(crate) fn api(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.api).into()
+    }
+
+    pub(crate) fn proxy(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     /// Status and body of a request to the API.
-    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.api)).unwrap();
         let length = body.len();
         write!(
@@ -65,7 +69,7 @@ impl Scene {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
-    fn get(&self, path: &str) -> serde_json::Value {
+    pub(crate) fn get(&self, path: &str) -> serde_json::Value {
         let (status, body) = self.ask("GET", path, "");
         assert_eq!(status, 200, "{path}: {body}");
         serde_json::from_str(&body).unwrap()

@@ -17,6 +17,7 @@ mod import;
 mod leaving;
 mod marks;
 mod processes;
+mod published;
 mod reality;
 mod redirect_cli;
 mod scenes;
