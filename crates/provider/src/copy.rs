@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::hash::Hasher as _;
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -113,9 +114,10 @@ impl Copy {
 /// Writes beside, syncs, and renames, so that whoever reads sees all of the old or all of the new.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.{}.new", std::process::id()));
-    let write = || {
-        let mut file = File::create(&beside)?;
+    let beside = path.with_file_name(format!(".{name}.new"));
+    let mut file = alone(&beside)?;
+    let mut write = || {
+        file.set_len(0)?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&beside, path)
@@ -125,9 +127,87 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     })
 }
 
+/// The file at `path` for nobody but us: another one who writes the same content (a provider that a reload has ended, another
+/// process) waits. What a killed process has left there is used again, so nothing piles up.
+fn alone(path: &Path) -> io::Result<File> {
+    loop {
+        let file = File::options().write(true).create(true).truncate(false).open(path)?;
+        match file.lock() {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(file),
+            locked => locked?,
+        }
+        // Whoever had it before us may have given it its name, or removed it.
+        let here = file.metadata()?;
+        if fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (here.dev(), here.ino())) {
+            return Ok(file);
+        }
+    }
+}
+
 /// Tells contents apart; nobody gains by making two that are taken for one.
 fn hash(content: &[u8]) -> String {
     let mut hasher = SipHasher13::new();
     hasher.write(content);
     format!("{:032x}", hasher.finish128().as_u128())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("adit-copy-{}-{name}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn files(&self) -> usize {
+            fs::read_dir(&self.0).unwrap().count()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// F-H5: each process that was killed while it wrote left a file of its own.
+    #[test]
+    fn f_h5_what_killed_processes_leave_does_not_pile_up() {
+        let folder = Folder::new("pile");
+        let copy = Copy::at(folder.0.join("list"));
+        copy.write(b"first", Meta::default()).unwrap();
+        assert_eq!(folder.files(), 2);
+        // Longer than what comes next.
+        fs::write(folder.0.join(".list.new"), vec![0; 10_000]).unwrap();
+        copy.write(b"second", Meta::default()).unwrap();
+        assert_eq!((copy.read().unwrap().0, folder.files()), (b"second".to_vec(), 2));
+    }
+
+    /// Found in review: a provider that a reload had ended and the one in its place wrote into one file.
+    #[test]
+    fn writers_at_once_leave_one_whole_content() {
+        let folder = Folder::new("writers");
+        let copy = Copy::at(folder.0.join("list"));
+        std::thread::scope(|scope| {
+            for n in 1..9_u8 {
+                let copy = &copy;
+                scope.spawn(move || {
+                    for _ in 0..20 {
+                        copy.write(&vec![n; usize::from(n) * 5000], Meta::default()).unwrap();
+                        let (content, _) = copy.read().unwrap();
+                        let first = content[0];
+                        assert!(
+                            content.len() == usize::from(first) * 5000 && content.iter().all(|byte| *byte == first)
+                        );
+                    }
+                });
+            }
+        });
+        assert_eq!(folder.files(), 2);
+    }
 }
