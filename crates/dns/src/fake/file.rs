@@ -8,13 +8,14 @@ use adit_net::Domain;
 use redb::{Database, ReadableTable, TableDefinition};
 use thiserror::Error;
 
-use super::pool::Naming;
+use super::pool::{Naming, Start};
 
 /// From a place to when it was named, as a count of namings, and the name.
 type Names = TableDefinition<'static, u32, (u64, &'static str)>;
 const V4: Names = TableDefinition::new("fake4");
 const V6: Names = TableDefinition::new("fake6");
-/// From "range4", "range6" to the range that the names belong to; from "closed" to "yes" or "no".
+/// From "range4", "range6" to the range that the names belong to; from "closed" to "yes" or "no"; from "start4", "start6"
+/// to where the last process began that followed one which was killed: its count and its place.
 const ABOUT: TableDefinition<'static, &str, &str> = TableDefinition::new("about");
 
 /// How much of the file's content redb may keep in memory.
@@ -43,6 +44,13 @@ impl Family {
             Self::V6 => "range6",
         }
     }
+
+    fn start_key(self) -> &'static str {
+        match self {
+            Self::V4 => "start4",
+            Self::V6 => "start6",
+        }
+    }
 }
 
 /// Why the file was not read or written.
@@ -62,8 +70,8 @@ pub(super) struct File(Database);
 /// What was found when a file was opened.
 pub(super) struct Found {
     pub(super) file: File,
-    /// In the order in which they were named.
-    pub(super) namings: Vec<(Family, Vec<Naming>)>,
+    /// What was named, the first one first, and where the last process began, if that is known.
+    pub(super) families: Vec<(Family, Vec<Naming>, Option<Start>)>,
     /// Whether the last process said that nothing is missing.
     pub(super) is_whole: bool,
 }
@@ -80,7 +88,8 @@ impl File {
             // Another process is using it: it is fine, and not ours to move.
             Err(FileError::Redb(error @ redb::Error::DatabaseAlreadyOpen)) => Err(error.into()),
             Err(error) if path.exists() => {
-                let aside = aside(path);
+                // What lies there already is replaced.
+                let aside = beside(path, ".bad");
                 std::fs::rename(path, &aside)?;
                 tracing::warn!(
                     file = %path.display(), aside = %aside.display(), %error,
@@ -94,6 +103,9 @@ impl File {
 
     fn try_open(path: &Path, ranges: [Option<&str>; 2]) -> Result<Found, FileError> {
         guarded(|| {
+            if !path.exists() {
+                make(path)?;
+            }
             let mut database = Database::builder().set_cache_size(CACHE).create(path).map_err(redb::Error::from)?;
             // A page whose checksum is wrong would otherwise be found when it is in the way.
             database.check_integrity().map_err(redb::Error::from)?;
@@ -103,16 +115,18 @@ impl File {
 
     fn load(self, ranges: [Option<&str>; 2]) -> Result<Found, redb::Error> {
         let transaction = self.0.begin_write()?;
-        let mut namings = Vec::new();
+        let mut families = Vec::new();
         let mut about = transaction.open_table(ABOUT)?;
         let is_whole = about.insert("closed", "no")?.is_none_or(|closed| closed.value() == "yes");
         for (family, range) in Family::BOTH.into_iter().zip(ranges) {
             let known = about.get(family.range_key())?.map(|range| range.value().to_owned());
             if known.as_deref() == range {
-                namings.push((family, read(&transaction.open_table(family.names())?)?));
+                let start = about.get(family.start_key())?.and_then(|text| start_from(text.value()));
+                families.push((family, read(&transaction.open_table(family.names())?)?, start));
                 continue;
             }
             transaction.delete_table(family.names())?;
+            about.remove(family.start_key())?;
             match range {
                 Some(range) => drop(about.insert(family.range_key(), range)?),
                 None => drop(about.remove(family.range_key())?),
@@ -120,7 +134,7 @@ impl File {
         }
         drop(about);
         transaction.commit()?;
-        Ok(Found { file: self, namings, is_whole })
+        Ok(Found { file: self, families, is_whole })
     }
 
     /// Writes names to the disk, in one transaction; `clear` forgets all others first.
@@ -133,6 +147,7 @@ impl File {
         if clear {
             for family in Family::BOTH {
                 transaction.delete_table(family.names())?;
+                transaction.open_table(ABOUT)?.remove(family.start_key())?;
             }
         }
         for (family, names) in names {
@@ -140,6 +155,20 @@ impl File {
             for Naming { at, count, name } in names {
                 table.insert(*at, (*count, name.as_str()))?;
             }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Says where this process begins, before it has given out anything.
+    pub(super) fn begin(&self, starts: &[(Family, Start)]) -> Result<(), FileError> {
+        guarded(|| Ok(self.say_begun(starts)?))
+    }
+
+    fn say_begun(&self, starts: &[(Family, Start)]) -> Result<(), redb::Error> {
+        let transaction = self.0.begin_write()?;
+        for (family, Start { count, at }) in starts {
+            transaction.open_table(ABOUT)?.insert(family.start_key(), format!("{count} {at}").as_str())?;
         }
         transaction.commit()?;
         Ok(())
@@ -156,6 +185,11 @@ impl File {
         transaction.commit()?;
         Ok(())
     }
+}
+
+fn start_from(text: &str) -> Option<Start> {
+    let (count, at) = text.split_once(' ')?;
+    Some(Start { count: count.parse().ok()?, at: at.parse().ok()? })
 }
 
 /// All namings of a family, the first one first. What is no name is left out.
@@ -187,9 +221,20 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, FileError>) -> Result<T, FileErro
     catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(FileError::Panicked))
 }
 
-/// Where a file that cannot be read goes; one that lies there is replaced.
-fn aside(path: &Path) -> PathBuf {
+/// Makes an empty file, whole or not at all: one that a killed process has only begun cannot be read.
+fn make(path: &Path) -> Result<(), FileError> {
+    let beside = beside(path, ".new");
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    drop(Database::create(&beside).map_err(redb::Error::from)?);
+    Ok(std::fs::rename(beside, path)?)
+}
+
+/// Another file of the same name, with `ending`.
+fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".bad");
+    name.push(ending);
     name.into()
 }

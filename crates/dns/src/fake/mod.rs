@@ -8,7 +8,7 @@ use adit_net::Domain;
 use ipnet::IpNet;
 use parking_lot::{Condvar, Mutex};
 
-use self::file::{Family, File, Found};
+use self::file::{Family, File, FileError, Found};
 use self::pool::Pool;
 use self::range::Range;
 use self::writer::Writer;
@@ -88,8 +88,9 @@ impl FakeIp {
     pub fn open(ranges: FakeRanges, path: &Path) -> Result<Self, BadRange> {
         let mut state = State::new(&ranges)?;
         let texts = [ranges.v4.map(|v4| v4.trunc().to_string()), ranges.v6.map(|v6| v6.trunc().to_string())];
-        let file = match File::open(path, [texts[0].as_deref(), texts[1].as_deref()]) {
-            Ok(found) => Some(state.restore(found)),
+        let found = File::open(path, [texts[0].as_deref(), texts[1].as_deref()]);
+        let file = match found.and_then(|found| state.restore(found)) {
+            Ok(file) => Some(file),
             Err(error) => {
                 tracing::warn!(
                     file = %path.display(), %error,
@@ -232,19 +233,22 @@ impl State {
         }
     }
 
-    /// Takes over what a file holds, and gives the file back.
-    fn restore(&mut self, found: Found) -> File {
-        for (family, namings) in found.namings {
+    /// Takes over what a file holds, and gives the file back, which then knows where this process begins: of several that
+    /// are killed before they have written anything, each must pass over what the others gave out.
+    fn restore(&mut self, found: Found) -> Result<File, FileError> {
+        let passed_over = if found.is_whole { 0 } else { PASSED_OVER };
+        let mut starts = Vec::new();
+        for (family, namings, known) in found.families {
             let Some(half) = self.half(family) else { continue };
-            let had_names = !namings.is_empty();
             for naming in namings {
                 half.pool.restore(naming);
             }
-            if had_names && !found.is_whole {
-                half.pool.skip(PASSED_OVER);
-            }
+            starts.push((family, half.pool.resume(known, passed_over)));
         }
-        found.file
+        if !found.is_whole {
+            found.file.begin(&starts)?;
+        }
+        Ok(found.file)
     }
 }
 

@@ -151,6 +151,16 @@ fn a_damaged_file_is_set_aside() {
     assert!(scratch.0.join("fake.redb.bad").is_dir());
 }
 
+/// F-H5: a process that was killed while it made the file left one that could not be read.
+#[test]
+fn f_h5_a_file_that_was_only_begun_is_made_again() {
+    let scratch = Scratch::new("begun");
+    fs::write(scratch.0.join("fake.redb.new"), vec![0; 4096]).unwrap();
+    drop(FakeIp::open(ranges("198.18.0.1/16", ""), &scratch.file()).unwrap());
+    let files: Vec<_> = fs::read_dir(&scratch.0).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files, [scratch.file()]);
+}
+
 /// F-D11: where nothing can be written, addresses live in memory.
 #[test]
 fn a_place_that_cannot_be_written_to_is_no_reason_to_fail() {

@@ -40,6 +40,14 @@ pub(super) struct Naming {
     pub(super) name: Domain,
 }
 
+/// Where a process began to give out places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Start {
+    /// How many namings there were before, those of processes before included.
+    pub(super) count: u64,
+    pub(super) at: u32,
+}
+
 struct Slot {
     /// `None`: passed over, free to be used.
     name: Option<Domain>,
@@ -124,24 +132,43 @@ impl Pool {
             return;
         }
         while self.used() <= at {
-            let free = self.append();
-            self.unlink(free);
-            self.link_oldest(free);
+            self.append_free();
         }
         self.touch(at);
         self.name(naming, hash);
     }
 
-    /// Passes over `count` places that were never used: they are given out last.
-    pub(super) fn skip(&mut self, count: u32) {
-        for _ in 0..count {
-            if self.used() >= self.len {
-                return;
-            }
-            let free = self.append();
-            self.unlink(free);
-            self.link_oldest(free);
+    /// After every [`Pool::restore`]: lets places without a name follow each other from the one behind the last naming on,
+    /// around the end, as if they had been given out all the time; the first `passed_over` of them come last. `known` is
+    /// where the last process began. Returns where this one does.
+    pub(super) fn resume(&mut self, known: Option<Start>, passed_over: u32) -> Start {
+        let from = match known.filter(|known| known.count >= self.count) {
+            // That process has named nothing, as far as is known.
+            Some(known) => known.at,
+            None => self.last_named().map_or(0, |at| at + 1),
+        };
+        let from = if from < self.len { from } else { 0 };
+        // Places that were never used are given out before all others: those ahead of `from` must not be among them.
+        let end = if from < self.used() { self.len } else { from.saturating_add(passed_over).min(self.len) };
+        while self.used() < end {
+            self.append_free();
         }
+        let used = self.used();
+        let circle = (from..used).chain(0..from.min(used));
+        let mut free: Vec<u32> = circle.filter(|at| self.peek(*at).is_none()).collect();
+        let passed_over = usize::try_from(passed_over).map_or(free.len(), |count| count.min(free.len()));
+        free.rotate_left(passed_over);
+        for at in free.iter().rev() {
+            self.unlink(*at);
+            self.link_oldest(*at);
+        }
+        let first = if used < self.len { used } else { free.first().copied().unwrap_or_default() };
+        Start { count: self.count, at: first }
+    }
+
+    fn last_named(&self) -> Option<u32> {
+        let named = (0_u32..).zip(&self.slots).filter(|(_, slot)| slot.name.is_some());
+        named.max_by_key(|(_, slot)| slot.count).map(|(at, _)| at)
     }
 
     /// Whether [`Pool::take_changes`] has something.
@@ -189,6 +216,13 @@ impl Pool {
         self.slots.push(Slot { name: None, count: 0, older: NONE, newer: NONE, holds: 0, is_changed: false });
         self.link_newest(at);
         at
+    }
+
+    /// A place that was passed over.
+    fn append_free(&mut self) {
+        let free = self.append();
+        self.unlink(free);
+        self.link_oldest(free);
     }
 
     /// The place that was not used for longest, without its name.

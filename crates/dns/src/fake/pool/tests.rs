@@ -75,13 +75,52 @@ fn what_is_restored_is_as_it_was() {
 fn places_that_were_skipped_come_last() {
     let mut pool = Pool::new(5);
     pool.place(&name(0));
-    pool.skip(2);
+    pool.resume(None, 2);
     assert_eq!((pool.place(&name(1)), pool.place(&name(2))), (Some(3), Some(4)));
     let mut got: Vec<_> = (3..5).map(|n| pool.place(&name(n)).unwrap()).collect();
     got.sort_unstable();
     assert_eq!(got, [1, 2]);
     assert_eq!(pool.place(&name(9)), Some(0));
-    pool.skip(7);
+    pool.resume(None, 7);
+}
+
+/// Takes over what a process knew, and begins as after a kill.
+fn after_kill(len: u32, namings: &[Naming], known: Option<Start>) -> (Pool, Start) {
+    let mut pool = Pool::new(len);
+    namings.iter().cloned().for_each(|naming| pool.restore(naming));
+    let start = pool.resume(known, 3);
+    (pool, start)
+}
+
+/// F-E12: after sixteen kills a range of 65,000 addresses was passed over once, and nothing was passed over any more: the
+/// addresses of names that were lost with a kill went to other names at once.
+#[test]
+fn f_e12_places_are_passed_over_around_the_end_too() {
+    let (len, mut stored, mut start) = (40, Vec::new(), None);
+    let mut lost: Vec<u32> = Vec::new();
+    for round in 0..12 {
+        let (mut pool, began) = after_kill(len, &stored, start);
+        let given: Vec<u32> = (0..3).map(|n| pool.place(&name(round * 3 + n)).unwrap()).collect();
+        assert!(given.iter().all(|at| !lost.contains(at)), "round {round}: {given:?} after {lost:?}");
+        // The first one gets written in every other round, the others are lost.
+        let written = pool.take_changes(usize::try_from(round % 2).unwrap());
+        lost = given.into_iter().filter(|at| written.iter().all(|naming| naming.at != *at)).collect();
+        stored.extend(written);
+        start = Some(began);
+    }
+    let (mut pool, _) = after_kill(len, &stored, start);
+    for naming in &stored {
+        assert_eq!(pool.place(&naming.name), Some(naming.at), "free ones were used first");
+    }
+}
+
+#[test]
+fn a_pool_without_free_places_begins_all_the_same() {
+    let all: Vec<_> = (0..3).map(|n| naming(n, n.into(), n)).collect();
+    let (mut pool, _) = after_kill(3, &all, None);
+    assert_eq!(pool.place(&name(9)), Some(0), "the oldest goes");
+    let (mut pool, start) = after_kill(2, &[], Some(Start { count: 0, at: 7 }));
+    assert_eq!((pool.place(&name(0)), start), (Some(0), Start { count: 0, at: 0 }));
 }
 
 #[test]
