@@ -291,11 +291,14 @@ impl Daemon {
         if !self.now().general.store_selected {
             return;
         }
+        self.store.select(|| self.choices());
+    }
+
+    /// Each group, and what was chosen in it.
+    fn choices(&self) -> Vec<(String, Option<String>)> {
         let world = self.engine.world();
         let chosen: HashMap<Tag, Tag> = world.book.choices().map(|(group, member)| (group.clone(), member)).collect();
         let groups = world.book.names().filter(|name| world.book.report(name).is_some_and(|node| node.group.is_some()));
-        let choices: Vec<_> =
-            groups.map(|group| (group.to_string(), chosen.get(group).map(ToString::to_string))).collect();
-        self.store.select(&choices);
+        groups.map(|group| (group.to_string(), chosen.get(group).map(ToString::to_string))).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! What outlives the process: choices in groups, and what dashboards keep here.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use adit_controller::Storage;
@@ -35,15 +35,17 @@ impl Store {
 
     /// Opens or makes the file. One that cannot be used is told of, and done without. Blocking.
     fn disk(&self) -> Option<&Database> {
-        let open = || {
-            let disk = Database::builder().set_cache_size(CACHE).create(&self.path);
-            let complain = |error: &redb::DatabaseError| {
-                let path = self.path.display();
-                tracing::warn!("{path}: {error}: choices in groups will be forgotten at the next start");
-            };
-            disk.inspect_err(complain).ok()
+        let open = || -> Result<Database, redb::Error> {
+            if !self.path.exists() {
+                make(&self.path)?;
+            }
+            Ok(Database::builder().set_cache_size(CACHE).create(&self.path)?)
         };
-        self.disk.get_or_init(open).as_ref()
+        let complain = |error: &redb::Error| {
+            let path = self.path.display();
+            tracing::warn!("{path}: {error}: choices in groups will be forgotten at the next start");
+        };
+        self.disk.get_or_init(|| open().inspect_err(complain).ok()).as_ref()
     }
 
     /// What was chosen in each group. Blocking.
@@ -64,12 +66,15 @@ impl Store {
 
     /// Remembers what is chosen in each group. Groups that are not named keep what they had: a configuration that lacks
     /// them may be followed by one that has them. Blocking.
-    pub(crate) fn select(&self, choices: &[(String, Option<String>)]) {
+    ///
+    /// `choices` is asked when nobody else can write any more: of two who choose at once, the one who writes last knows
+    /// both choices.
+    pub(crate) fn select(&self, choices: impl FnOnce() -> Vec<(String, Option<String>)>) {
         let write = |disk: &Database| -> Result<(), redb::Error> {
             let transaction = disk.begin_write()?;
             {
                 let mut table = transaction.open_table(SELECTED)?;
-                for (group, member) in choices {
+                for (group, member) in &choices() {
                     match member {
                         Some(member) => table.insert(group.as_str(), member.as_str())?,
                         None => table.remove(group.as_str())?,
@@ -139,6 +144,17 @@ impl Storage for Store {
     }
 }
 
+/// Makes an empty file, whole or not at all: one that a killed process has only begun would be no store, for ever.
+fn make(path: &Path) -> Result<(), redb::Error> {
+    let beside = path.with_extension("redb.new");
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    drop(Database::create(&beside)?);
+    Ok(std::fs::rename(beside, path)?)
+}
+
 fn complain<T: Default>(error: redb::Error) -> T {
     tracing::warn!(%error, "the store of choices failed");
     T::default()
@@ -146,6 +162,8 @@ fn complain<T: Default>(error: redb::Error) -> T {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     /// A path of its own, removed with the guard.
@@ -168,8 +186,8 @@ mod tests {
         let file = File::new("outlives");
         let store = Store::at(file.0.clone());
         assert!(store.selected().is_empty() && store.load("key").unwrap().is_none());
-        store.select(&[("G".into(), Some("a".into())), ("H".into(), Some("b".into()))]);
-        store.select(&[("G".into(), Some("c".into())), ("H".into(), None)]);
+        store.select(|| vec![("G".into(), Some("a".into())), ("H".into(), Some("b".into()))]);
+        store.select(|| vec![("G".into(), Some("c".into())), ("H".into(), None)]);
         store.save("key", Some(b"value")).unwrap();
         drop(store);
         let store = Store::at(file.0.clone());
@@ -177,6 +195,42 @@ mod tests {
         assert_eq!(store.load("key").unwrap().unwrap(), b"value");
         store.save("key", None).unwrap();
         assert!(store.load("key").unwrap().is_none());
+    }
+
+    /// F-H3: what was read before another choice was written after it, and that choice was forgotten.
+    #[test]
+    fn f_h3_choices_at_once_are_all_stored() {
+        let file = File::new("at-once");
+        let store = Store::at(file.0.clone());
+        let chosen: [_; 4] = std::array::from_fn(|_| AtomicUsize::new(0));
+        let choices = || {
+            let member = |n: &AtomicUsize| n.load(Ordering::SeqCst).to_string();
+            chosen.iter().enumerate().map(|(group, n)| (group.to_string(), Some(member(n)))).collect()
+        };
+        std::thread::scope(|scope| {
+            for (group, mine) in chosen.iter().enumerate() {
+                let (store, choices) = (&store, &choices);
+                scope.spawn(move || {
+                    for n in 1..20 {
+                        mine.store(n, Ordering::SeqCst);
+                        store.select(choices);
+                        let stored = store.selected().into_iter().find(|(name, _)| *name == group.to_string());
+                        assert_eq!(stored.unwrap().1, n.to_string(), "acknowledged, and nobody else changes it");
+                    }
+                });
+            }
+        });
+    }
+
+    /// F-H5: a process that was killed while it made the file left one that no later process could use.
+    #[test]
+    fn f_h5_a_file_that_was_only_begun_is_made_again() {
+        let (file, begun) = (File::new("begun.redb"), File::new("begun.redb.new"));
+        std::fs::write(&begun.0, vec![0; 4096]).unwrap();
+        let store = Store::at(file.0.clone());
+        store.select(|| vec![("G".into(), Some("a".into()))]);
+        assert_eq!(store.selected().len(), 1);
+        assert!(!begun.0.exists());
     }
 
     #[test]
@@ -192,7 +246,7 @@ mod tests {
     #[test]
     fn without_a_disk_it_works_for_a_while() {
         let store = Store::at("/proc/nowhere/adit.redb".into());
-        store.select(&[("G".into(), Some("a".into()))]);
+        store.select(|| vec![("G".into(), Some("a".into()))]);
         assert!(store.selected().is_empty());
         store.save("key", Some(b"value")).unwrap();
         assert_eq!(store.load("key").unwrap().unwrap(), b"value");
