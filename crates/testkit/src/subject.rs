@@ -104,17 +104,29 @@ fn yaml(subject: Subject, port: u16, way: Way<'_>, extra: &str) -> String {
         Way::Direct => {
             format!("{text}hosts:\n  {FAR_NAME}: 127.0.0.1\n  localhost: 127.0.0.1\nrules:\n  - MATCH,DIRECT\n")
         }
-        Way::Vless(route) => format!("{text}proxies:\n{}rules:\n  - MATCH,node\n", yaml_vless(subject, route)),
+        Way::Vless(route) => {
+            format!("{text}proxies:\n{}rules:\n  - MATCH,node\n", yaml_vless(subject, "node", route))
+        }
         Way::WireGuard(route) => {
-            let node = yaml_wireguard(route);
+            let node = yaml_wireguard("node", route);
             format!("{text}hosts:\n  {FAR_NAME}: {ORIGIN_V4}\nproxies:\n{node}rules:\n  - MATCH,node\n")
         }
     }
 }
 
-fn yaml_vless(subject: Subject, route: &Route) -> String {
+/// `way` as an entry of adit's `proxies:`, indented by two; without one for [`Way::Direct`].
+#[must_use]
+pub fn yaml_proxy(name: &str, way: Way<'_>) -> String {
+    match way {
+        Way::Direct => String::new(),
+        Way::Vless(route) => yaml_vless(Subject::Adit, name, route),
+        Way::WireGuard(route) => yaml_wireguard(name, route),
+    }
+}
+
+fn yaml_vless(subject: Subject, name: &str, route: &Route) -> String {
     let mut text = format!(
-        "  - name: node\n    type: vless\n    server: {}\n    port: {}\n    uuid: {}\n    network: tcp\n    udp: true\n",
+        "  - name: {name}\n    type: vless\n    server: {}\n    port: {}\n    uuid: {}\n    network: tcp\n    udp: true\n",
         route.server.ip(),
         route.server.port(),
         route.uuid,
@@ -142,9 +154,9 @@ fn yaml_vless(subject: Subject, route: &Route) -> String {
     text
 }
 
-fn yaml_wireguard(route: &WireGuardRoute) -> String {
+fn yaml_wireguard(name: &str, route: &WireGuardRoute) -> String {
     let mut text = format!(
-        "  - name: node\n    type: wireguard\n    server: {}\n    port: {}\n    private-key: {}\n    public-key: {}\n    \
+        "  - name: {name}\n    type: wireguard\n    server: {}\n    port: {}\n    private-key: {}\n    public-key: {}\n    \
          allowed-ips: ['0.0.0.0/0', '::/0']\n    mtu: {}\n    persistent-keepalive: {}\n    udp: true\n",
         route.endpoint.ip(),
         route.endpoint.port(),

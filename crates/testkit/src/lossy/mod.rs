@@ -26,4 +26,5 @@ mod random;
 mod relay;
 
 pub use lane::{Counts, Faults, Loss, Rate};
+pub use random::Random;
 pub use relay::{Direction, LossyRelay};
