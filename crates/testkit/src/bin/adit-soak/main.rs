@@ -1,15 +1,21 @@
-//! `adit-soak [SUBJECT] [SCENARIO…]`: what takes minutes, against a real `wireguard-go` in network namespaces.
+//! `adit-soak [SUBJECT] [SCENARIO…]`: what takes minutes, against a real `wireguard-go` and Xray in network namespaces, or over
+//! hundreds of kills and reloads.
 //!
-//! Subjects: adit (the default), mihomo, xray. Scenarios: bulk, outage, rekey; all of them by default, about ten minutes. Prints
-//! what it ran and found, and ends with 1 when something was not as it must be. Needs root and `scripts/setup`.
+//! Subjects: adit (the default), mihomo, xray. Scenarios: bulk, outage, rekey, kill, reload (the last two are about adit only);
+//! all of them by default, about a quarter of an hour. Prints what it ran and found, and ends with 1 when something was not as
+//! it must be. Needs root and `scripts/setup`. `SEED` in the environment repeats the chance of kill.
 
 #![forbid(unsafe_code)]
 #![expect(clippy::expect_used, reason = "a soak test stops at the first thing that it cannot do")]
 #![expect(clippy::disallowed_methods, reason = "threads of a test may sleep; there is no runtime here to block")]
 
 mod bulk;
+mod home;
+mod kill;
+mod lists;
 mod outage;
 mod rekey;
+mod reload;
 mod verdict;
 
 use std::process::ExitCode;
@@ -22,7 +28,8 @@ use verdict::Verdict;
 
 type Scenario = (&'static str, fn(Subject, &mut Verdict));
 
-const SCENARIOS: [Scenario; 3] = [("bulk", bulk::run), ("outage", outage::run), ("rekey", rekey::run)];
+const SCENARIOS: [Scenario; 5] =
+    [("bulk", bulk::run), ("outage", outage::run), ("rekey", rekey::run), ("kill", kill::run), ("reload", reload::run)];
 
 fn subject(name: &str) -> Option<Subject> {
     match name {
