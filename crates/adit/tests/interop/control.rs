@@ -27,9 +27,13 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// `%PORT%` is the mixed port.
     pub(crate) fn start(yaml: &str) -> Self {
-        let (home, port, api) = (Scratch::new("control"), free_port(), free_port());
+        Self::start_in(Scratch::new("control"), yaml)
+    }
+
+    /// In a home folder that has files already.
+    pub(crate) fn start_in(home: Scratch, yaml: &str) -> Self {
+        let (port, api) = (free_port(), free_port());
         home.write("config.yaml", Self::config(yaml, port, api));
         let adit = Self::run(&home, port, api);
         Self { home, port, api, adit }
@@ -43,6 +47,15 @@ impl Scene {
         let mut command = Command::new(adit_binary());
         command.arg("-d").arg(home.path());
         Process::start("adit", command, Scratch::new("adit")).listening(&[port, api])
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.adit.kill();
+    }
+
+    /// Again, with what is in the home folder.
+    pub(crate) fn start_again(&mut self) {
+        self.adit = Self::run(&self.home, self.port, self.api);
     }
 
     pub(crate) fn api(&self) -> SocketAddr {
@@ -101,7 +114,7 @@ fn a_file_that_changes_is_read_again() {
     until("the reload", || scene.get("/rules")["rules"][0]["proxy"] == "REJECT");
 }
 
-fn until(what: &str, done: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, done: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
     while !done() {
         assert!(Instant::now() < end, "no {what}");
@@ -338,8 +351,8 @@ fn a_choice_outlives_a_kill() {
     for (round, member) in ["two", "one", "two", "one", "two"].into_iter().enumerate() {
         let body = format!(r#"{{"name":"{member}"}}"#);
         assert_eq!(scene.ask("PUT", "/proxies/Pick", &body).0, 204);
-        scene.adit.kill();
-        scene.adit = Scene::run(&scene.home, scene.port, scene.api);
+        scene.kill();
+        scene.start_again();
         assert_eq!(scene.now("Pick"), member, "round {round}");
     }
 }
@@ -400,8 +413,8 @@ fn providers_are_served_from_their_copies_and_refreshed() {
     // The next start needs nobody.
     nodes.up.store(false, Ordering::Relaxed);
     rules.up.store(false, Ordering::Relaxed);
-    scene.adit.kill();
-    scene.adit = Scene::run(&scene.home, scene.port, scene.api);
+    scene.kill();
+    scene.start_again();
     assert_eq!((all(&scene), count(&scene)), (serde_json::json!(["n1", "n2"]), 1.into()));
     let blocked = socks5(scene.proxy(), &To::name("x.blocked.test", 80)).expect_err("a rule of the copy");
     assert!(blocked.to_string().contains("[05, 02, 00]"), "{blocked}");

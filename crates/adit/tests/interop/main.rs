@@ -8,6 +8,7 @@
 
 mod clients;
 mod control;
+mod dashboard;
 mod dns;
 mod edges;
 mod faults;
