@@ -357,6 +357,7 @@ class Drive:
         if self.rows:
             # Some come and go all the time.
             page.wait_for_function("wanted => document.querySelector('.list').ariaRowCount >= wanted", arg=self.rows * 0.99)
+        expect(page.locator(".list .row:visible").first).to_be_visible()
         elements = page.locator(".list .row").count()
         frames = page.evaluate(SCROLLING)
         self.shot("scrolled")
@@ -378,6 +379,8 @@ class Drive:
         expect(page.locator("dialog")).to_be_visible()
         page.keyboard.press("Escape")
         page.keyboard.press("4")
+        expect(page.locator('#nav a[aria-current][href="#/rules"]')).to_be_visible()
+        expect(page.locator(".list .row:visible").first).to_be_visible()
         page.locator(".list").focus()
         page.keyboard.press("End")
         expect(page.locator(".list .row.active")).to_be_in_viewport()

@@ -73,7 +73,7 @@ impl Clients {
         let (talk, silence) = mpsc::channel();
         thread::spawn(move || {
             while silence.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
-                if streams.iter_mut().try_for_each(|stream| talk_once(stream)).is_err() {
+                if streams.iter_mut().try_for_each(talk_once).is_err() {
                     return;
                 }
             }
@@ -114,7 +114,7 @@ impl Drive {
             }
             if line.starts_with("PASS") && line.contains(" ms") {
                 // Not what `cargo test` keeps for itself: the figures are worth reading in every run.
-                writeln!(io::stderr(), "dashboard: {line}").unwrap();
+                io::stderr().write_all(format!("dashboard: {line}\n").as_bytes()).unwrap();
             }
             output += &(line + "\n");
         }
