@@ -24,6 +24,10 @@ export function makeRow(shut) {
     row.cells[name] = h('span', { class: kind, role: 'gridcell' });
     row.append(row.cells[name]);
   }
+  // Where there is little room a path is cut at its beginning (style.css), and still reads from left to right.
+  const path = h('bdi', { dir: 'ltr' });
+  row.cells.path.append(path);
+  row.cells.path = path;
   row.cells.speed = h('span', { class: 'speed number phone' });
   const button = h('button', { type: 'button', class: 'shut', tabindex: '-1', title: t('connections.close'), 'aria-label': t('connections.close') }, icon('close'));
   button.addEventListener('click', () => shut(row.index));

@@ -89,14 +89,15 @@ function replace(cards, providers, make) {
 
 function card({ name, vehicleType, updatedAt }, about, more, buttons) {
   const time = timeOf(updatedAt);
-  const when = time === null ? t('providers.never') : t('providers.age', { age: age(time) });
+  const loaded = time === null ? t('providers.never') : t('providers.age', { age: age(time) });
   for (const button of buttons) if (button) button.dataset.key = `${name} ${button.dataset.key}`;
   return h(
     'section',
     { class: 'card' },
     h('div', { class: 'toolbar' }, h('h3', {}, name), h('span', { class: 'badge' }, vehicleType)),
     h('p', { class: 'quiet small' }, about),
-    h('p', { class: 'quiet small', title: time === null ? undefined : moment(time) }, when),
+    // What is written in the configuration is loaded with it.
+    vehicleType !== 'Inline' && h('p', { class: 'quiet small', title: time === null ? undefined : moment(time) }, loaded),
     more,
     h('div', { class: 'actions' }, buttons),
   );
