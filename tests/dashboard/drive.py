@@ -165,7 +165,7 @@ class Budget:
 
 
 IDLE = Budget(first_paint=200, median_frame=17, slow_frame=50)
-BUSY = Budget(first_paint=1000, median_frame=34, slow_frame=150)
+BUSY = Budget(first_paint=500, median_frame=34, slow_frame=150)
 
 
 class Drive:
@@ -230,7 +230,7 @@ class Drive:
         self.step("reported no error and broke no policy", self.quiet)
         context.close()
         for look, options in LOOKS.items():
-            context = browser.new_context(**options)
+            context = browser.new_context(reduced_motion="reduce", **options)
             self.page = context.new_page()
             self.watch(self.page)
             self.step(f"looks: {look}", lambda page, look=look: self.looks(page, look))
@@ -488,8 +488,8 @@ class Drive:
             return
         expect(shown).to_be_visible(timeout=10_000)
         if view in ("overview", "connections"):
-            # A second message, for a line in the graph and for speeds.
-            page.wait_for_timeout(1200)
+            # More messages, for a line in the graph and for speeds.
+            page.wait_for_timeout(2200 if view == "overview" else 1200)
         elif view == "proxies":
             page.locator(".group .name").first.click()
         elif view == "dns" and self.name:
