@@ -61,7 +61,8 @@ pub fn wg_quick(data: &[u8]) {
 }
 
 fn run(text: String) {
-    let source = Source { name: "wg0.conf".into(), text, home: "/nonexistent/adit".into() };
+    let source =
+        Source { name: "wg0.conf".into(), text, home: "/nonexistent/adit".into(), overrides: Default::default() };
     let (imports, problems) = import::file(&source);
     for import in &imports {
         written(import);
@@ -73,7 +74,8 @@ fn run(text: String) {
 
 fn written(import: &import::Import) {
     let text = import::config(std::slice::from_ref(import));
-    let source = Source { name: "config.yaml".into(), text, home: "/nonexistent/adit".into() };
+    let source =
+        Source { name: "config.yaml".into(), text, home: "/nonexistent/adit".into(), overrides: Default::default() };
     let loaded = load(&source);
     assert!(loaded.plan.is_some(), "{}\n{}", source.text, loaded.problems.render(false));
 }

@@ -41,7 +41,12 @@ proxy-groups:
 fn ways() -> &'static Ways {
     static WAYS: OnceLock<Ways> = OnceLock::new();
     WAYS.get_or_init(|| {
-        let source = Source { name: "config.yaml".into(), text: CONFIG.into(), home: "/nonexistent/adit".into() };
+        let source = Source {
+            name: "config.yaml".into(),
+            text: CONFIG.into(),
+            home: "/nonexistent/adit".into(),
+            overrides: Default::default(),
+        };
         let loaded = load(&source);
         loaded.plan.unwrap_or_else(|| panic!("{}", loaded.problems.render(false))).ways
     })
