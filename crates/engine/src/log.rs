@@ -54,7 +54,7 @@ pub(crate) fn ended(connection: &Connection, how: &str) {
         flow.target = %session.target,
         flow.rule = %Matched(decision),
         flow.chain = %Chain(&decision.chain),
-        flow.how = how,
+        flow.how = %how,
         up,
         down,
         seconds = format_args!("{seconds:.3}"),
