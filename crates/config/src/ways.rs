@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use adit_net::Tag;
 use adit_outbound::options::{Group, Kind, Outbound};
 
-use crate::group::{Candidate, GLOBAL, GroupPlan};
+use crate::group::{self, Candidate, GLOBAL, GroupPlan};
 use crate::provider::{Nodes, ProviderPlan};
 use crate::proxy::BUILT_IN;
 use crate::report::shown;
@@ -25,7 +25,7 @@ pub struct Ways {
 /// What a [`Book`](adit_outbound::Book) is built of, as long as no provider changes.
 #[derive(Clone, Debug, Default)]
 pub struct Assembled {
-    /// The proxies, then the nodes of each provider.
+    /// The proxies, then the nodes of each provider, then the links of relays.
     pub outbounds: Vec<Outbound>,
     /// The groups with their members.
     pub groups: Vec<Group>,
@@ -65,8 +65,15 @@ impl Ways {
                 nodes.entry(provider.clone()).or_default().push(candidate);
             }
         }
-        let groups = self.groups.iter().map(|group| group.group(&nodes)).collect();
-        let outbounds = self.proxies.iter().cloned().chain(provided).collect();
+        let mut outbounds: Vec<Outbound> = self.proxies.iter().cloned().chain(provided).collect();
+        let groups = self.groups.iter().map(|plan| {
+            let mut group = plan.group(&nodes);
+            if plan.relays() {
+                group::chain(&mut group, plan.substitute(), &mut outbounds);
+            }
+            group
+        });
+        let groups = groups.collect();
         Assembled { outbounds, groups, nodes, left_out }
     }
 

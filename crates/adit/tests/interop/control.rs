@@ -420,20 +420,37 @@ fn providers_are_served_from_their_copies_and_refreshed() {
     assert!(blocked.to_string().contains("[05, 02, 00]"), "{blocked}");
 }
 
+fn socks_server(port: u16) -> Process {
+    let json = serde_json::json!({
+        "inbounds": [{
+            "port": port, "listen": "127.0.0.1", "protocol": "socks", "settings": { "auth": "noauth" },
+        }],
+        "outbounds": [{ "protocol": "freedom" }],
+    });
+    peers::xray(Era::Xray26_10, &json, &[port])
+}
+
+#[test]
+fn a_relay_goes_through_all_of_its_members() {
+    let (first, second) = (free_port(), free_port());
+    let (mut one, _two) = (socks_server(first), socks_server(second));
+    let scene = Scene::start(&format!(
+        "proxies:\n  - {{name: one, type: socks5, server: 127.0.0.1, port: {first}}}\n  \
+         - {{name: two, type: socks5, server: 127.0.0.1, port: {second}}}\n\
+         proxy-groups:\n  - {{name: Chain, type: relay, proxies: [one, two]}}\nrules:\n  - MATCH,Chain\n"
+    ));
+    let origin = HttpOrigin::start();
+    scenes::plain_http(scene.proxy(), &origin);
+    assert_eq!(scene.now("Chain"), "one → two");
+    one.kill();
+    assert!(socks5(scene.proxy(), &To::from(origin.addr())).is_err(), "the second is not reached around the first");
+}
+
 /// "When a chosen member dies mid-day, new connections move within one failed dial."
 #[test]
 fn a_group_leaves_a_dead_server_after_one_failed_dial() {
     let (first, second) = (free_port(), free_port());
-    let server = |port: u16| {
-        let json = serde_json::json!({
-            "inbounds": [{
-                "port": port, "listen": "127.0.0.1", "protocol": "socks", "settings": { "auth": "noauth" },
-            }],
-            "outbounds": [{ "protocol": "freedom" }],
-        });
-        peers::xray(Era::Xray26_10, &json, &[port])
-    };
-    let (mut one, _two) = (server(first), server(second));
+    let (mut one, _two) = (socks_server(first), socks_server(second));
     let tested = Lists::start("here");
     let scene = Scene::start(&format!(
         "proxies:\n  - {{name: one, type: socks5, server: 127.0.0.1, port: {first}}}\n  \

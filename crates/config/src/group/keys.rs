@@ -16,6 +16,8 @@ use crate::report::{Draft, Report, shown};
 pub(super) struct Written<'d> {
     pub(super) name: Text<'d>,
     pub(super) kind: Kind,
+    /// Whether its members are steps of one way.
+    pub(super) relays: bool,
     pub(super) proxies: Vec<Text<'d>>,
     /// The providers that it uses, in order.
     pub(super) providers: Vec<&'d str>,
@@ -63,7 +65,8 @@ pub(super) fn read<'d>(
         cx.report.error(at, format!("proxy group[{index}]: format error"));
         return None;
     }
-    let kind = self::kind(name, kind, &mut fields, cx);
+    let relays = kind.text == "relay";
+    let kind = self::kind(kind, &mut fields, cx);
     let flag = |fields: &mut Fields<'d>, key| fields.take(key).and_then(Value::boolean).unwrap_or(false);
     let all = flag(&mut fields, "include-all");
     let include_all_proxies = flag(&mut fields, "include-all-proxies") | all;
@@ -82,6 +85,7 @@ pub(super) fn read<'d>(
     let group = Written {
         name,
         kind,
+        relays,
         proxies,
         providers: providers_used,
         include_all_proxies,
@@ -106,7 +110,7 @@ pub(super) fn read<'d>(
     Some(group)
 }
 
-fn kind<'d>(name: Text<'d>, written: Text<'d>, fields: &mut Fields<'d>, cx: &Context<'d>) -> Kind {
+fn kind<'d>(written: Text<'d>, fields: &mut Fields<'d>, cx: &Context<'d>) -> Kind {
     let kind = |kind, shown| Kind { kind: Some(kind), shown };
     match written.text {
         "select" => kind(GroupKind::Select { default: None }, "Selector"),
@@ -116,17 +120,11 @@ fn kind<'d>(name: Text<'d>, written: Text<'d>, fields: &mut Fields<'d>, cx: &Con
         }
         "fallback" => kind(GroupKind::Fallback, "Fallback"),
         "load-balance" => kind(GroupKind::LoadBalance(strategy(fields, cx)), "LoadBalance"),
-        "relay" => {
-            let name = shown(name.text);
-            let text = format!(
-                "unsupported type: The group [{name}] with relay type was removed, please using dialer-proxy instead"
-            );
-            cx.report.error(written.at, text);
-            Kind { kind: None, shown: "Relay" }
-        }
+        // One way, which is the whole chain.
+        "relay" => kind(GroupKind::Select { default: None }, "Selector"),
         other => {
             let text = format!("unsupported type: {}", shown(other));
-            let known = ["select", "url-test", "fallback", "load-balance"];
+            let known = ["select", "url-test", "fallback", "load-balance", "relay"];
             cx.report.add(Draft::error(written.at, text).meant(other, known));
             Kind { kind: None, shown: "Unknown" }
         }

@@ -2,6 +2,7 @@
 
 mod keys;
 mod plan;
+mod relay;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use keys::Written;
 
 pub(crate) use keys::Tests;
 pub use plan::{Candidate, GroupPlan};
+pub(crate) use relay::chain;
 
 /// The group that mode `global` uses. It exists unless the file defines it.
 pub(crate) const GLOBAL: &str = "GLOBAL";
@@ -139,6 +141,9 @@ pub(crate) fn read<'d>(
 
 fn planned<'d>(group: Written<'d>, names: &Names<'_>, cx: &Context<'_>) -> Group<'d> {
     let own = own(&group, names, cx);
+    if group.relays {
+        check_steps(&group, names, cx);
+    }
     let substitute = substitute(&group, names, cx);
     let has_fallback = group.empty_fallback.is_some();
     let mut kind = group.kind.kind.unwrap_or(GroupKind::Select { default: None });
@@ -148,6 +153,7 @@ fn planned<'d>(group: Written<'d>, names: &Names<'_>, cx: &Context<'_>) -> Group
     let plan = GroupPlan {
         name: Tag::new(group.name.text),
         kind,
+        relays: group.relays,
         check: group.check,
         own,
         providers: group.providers.into_iter().map(Tag::new).collect(),
@@ -167,6 +173,18 @@ fn planned<'d>(group: Written<'d>, names: &Names<'_>, cx: &Context<'_>) -> Group
         }
     }
     Group { name: group.name, plan, has_fallback }
+}
+
+/// What comes behind another step of a relay is reached through that, which only a proxy can be.
+fn check_steps(group: &Written<'_>, names: &Names<'_>, cx: &Context<'_>) {
+    for step in group.proxies.iter().skip(1) {
+        let is_proxy = names.proxies.contains_key(step.text) || step.text == "DIRECT";
+        if !is_proxy && names.shown_type(step.text).is_some() {
+            let text =
+                format!("{}: only the first step of a relay can be '{}'", shown(group.name.text), shown(step.text));
+            cx.report.add(Draft::error(step.at, text).hint("name the proxies behind it, or use their `dialer-proxy`"));
+        }
+    }
 }
 
 /// The members that no provider brings: written ones, then those that `include-all-proxies` and `filter` choose.

@@ -21,6 +21,8 @@ pub struct Candidate {
 pub struct GroupPlan {
     pub(super) name: Tag,
     pub(super) kind: GroupKind,
+    /// Whether the members are steps of one way.
+    pub(super) relays: bool,
     pub(super) check: Check,
     /// Those that are written, and those that `include-all-proxies` brings.
     pub(super) own: Vec<Candidate>,
@@ -46,6 +48,12 @@ impl GroupPlan {
     #[must_use]
     pub fn providers(&self) -> &[Tag] {
         &self.providers
+    }
+
+    /// Whether it is of type `relay`: [`Ways::assemble`](crate::Ways::assemble) makes one member of its members.
+    #[must_use]
+    pub fn relays(&self) -> bool {
+        self.relays
     }
 
     /// The member of the group while it has no other.

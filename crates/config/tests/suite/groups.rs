@@ -181,3 +181,25 @@ proxy-providers:
     assert!(found.contains(&"proxy [b] has circular dialer-proxy dependency: it is left out".to_owned()));
     assert_eq!(found.len(), 5);
 }
+
+/// Mihomo took `relay` away; what it did can be written with `dialer-proxy`, and is.
+#[test]
+fn a_relay_is_one_way_through_all_of_its_members() {
+    let plan = of("type: relay, proxies: [b, DIRECT, a], use: [one], filter: 'HK 1'");
+    let way = |name: &str| {
+        let outbound = plan.outbounds.iter().find(|outbound| &*outbound.name == name).unwrap();
+        outbound.common.dialer_proxy.as_ref().map(ToString::to_string)
+    };
+    assert_eq!(plan.groups[0].members, ["b → a → HK 1".into()]);
+    assert_eq!(way("b → a → HK 1").as_deref(), Some("b → a"));
+    assert_eq!(way("b → a").as_deref(), Some("b"));
+    assert_eq!((way("b"), way("a"), way("HK 1")), (None, None, None), "the members themselves are what they were");
+    assert!(
+        plan.outbounds.iter().filter(|outbound| outbound.name.contains('→')).all(|link| link.common.provider.is_none())
+    );
+    // The first may be a group; without a provider's proxies there is no way yet.
+    let text = "type: relay, proxies: [H, a]}\n  - {name: H, type: select, proxies: [b]";
+    assert_eq!(of(text).groups[0].members, ["H → a".into()]);
+    assert_eq!(group("type: relay, proxies: [DIRECT]").members, ["DIRECT".into()]);
+    assert_eq!(group("type: relay, use: [one], filter: nothing").members, ["REJECT".into()]);
+}

@@ -337,8 +337,8 @@ fn groups_that_are_wrong_are_refused_in_known_words() {
             "loop is detected in ProxyGroup, please check following ProxyGroups: [a b]",
         ),
         (
-            "{name: G, type: relay, proxies: [DIRECT]}",
-            "unsupported type: The group [G] with relay type was removed, please using dialer-proxy instead",
+            "{name: G, type: relay, proxies: [US 01, S]}, {name: S, type: select, proxies: [US 01]}",
+            "G: only the first step of a relay can be 'S'",
         ),
         ("{name: G, type: select, use: [G]}", "proxy group G can't contains in `use`"),
         ("{name: G, type: fallback, proxies: [DIRECT], expected-status: 2xx}", "G: invalid range: 2xx"),
