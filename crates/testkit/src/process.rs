@@ -86,6 +86,19 @@ impl Process {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
+    /// Whether it writes `text`, within five seconds: a log may be written behind what it tells of.
+    #[must_use]
+    pub fn says(&self, text: &str) -> bool {
+        let end = Instant::now() + Duration::from_secs(5);
+        while !self.log().contains(text) {
+            if Instant::now() > end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        true
+    }
+
     /// The last `lines` of [`Process::log`].
     #[must_use]
     pub fn tail(&self, lines: usize) -> String {

@@ -109,7 +109,11 @@ fn f_b13_a_missing_right_ends_the_start() {
 fn a_transparent_listener_without_a_mark_is_told_of() {
     for (mark, is_told) in [("", true), ("routing-mark: 45\n", false)] {
         let namespace = Namespace::new();
-        let log = namespace.run(|| peers::adit(&format!("redir-port: 7892\n{mark}"), &[7892]).log());
+        let adit = namespace.run(|| peers::adit(&format!("redir-port: 7892\n{mark}"), &[7892]));
+        // Its last words come behind what it says of its start.
+        adit.signal("TERM");
+        assert!(adit.says("adit is shutting down"), "{}", adit.log());
+        let log = adit.log();
         assert!(log.contains("Redirect proxy listening at: "), "{log}");
         assert_eq!(log.contains("no `routing-mark` is set"), is_told, "{log}");
     }

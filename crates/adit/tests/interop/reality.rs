@@ -185,6 +185,7 @@ fn meets_the_real_site(era: Era, route: &Route) {
         assert!(!shown.windows(secret.len()).any(|window| window == secret), "the site was sent {secret:02x?}");
     }
     if Subject::from_env() == Subject::Adit {
+        assert!(proxy.process.says("REALITY authentication failed"), "{}", proxy.process.log());
         let log = proxy.process.log().to_lowercase().replace('-', " ");
         for hint in ["public key", "short id", "clock"] {
             assert!(log.contains(hint), "the log does not say to check the {hint}:\n{log}");

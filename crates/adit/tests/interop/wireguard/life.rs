@@ -104,7 +104,7 @@ fn f_g15_a_dead_peer_is_told_and_nothing_leaks() {
         }
         refused(&adit_testkit::client::To::name(adit_testkit::stage::FAR_NAME, origin.port()));
         assert!(again.elapsed() < Duration::from_secs(1), "known by now: {:?}", again.elapsed());
-        assert!(proxy.process.log().contains("does not answer"), "{}", proxy.process.tail(20));
+        assert!(proxy.process.says("does not answer"), "{}", proxy.process.tail(20));
         let association = Association::open(proxy.addr).expect("no association");
         association.send(&udp.addr().into(), b"lost").unwrap();
         peer.admit(true);
