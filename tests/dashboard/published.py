@@ -164,6 +164,12 @@ class Published:
             act()
         return answer.value
 
+    def rules(self) -> None:
+        self.open("rules")
+        for disabled in (True, False):
+            self.calls("PATCH", "/rules/disable", self.page.get_by_role("checkbox").nth(1).click)
+            assert self.daemon.get("/rules")["rules"][1]["extra"]["disabled"] is disabled
+
     def now(self, group: str) -> str:
         return self.daemon.get(f"/proxies/{group}")["now"]
 
@@ -201,12 +207,6 @@ class Metacubexd(Published):
         buttons = self.page.get_by_text("subscription", exact=True).locator("xpath=ancestor::div[.//button][1]").get_by_role("button")
         self.calls("PUT", "/providers/proxies/subscription", buttons.nth(0).click)
         self.calls("GET", "/providers/proxies/subscription/Tokyo/healthcheck", buttons.nth(1).click)
-
-    def rules(self) -> None:
-        self.open("rules")
-        for disabled in (True, False):
-            self.calls("PATCH", "/rules/disable", self.page.get_by_role("checkbox").nth(1).click)
-            assert self.daemon.get("/rules")["rules"][1]["extra"]["disabled"] is disabled
 
     def rule_provider(self) -> None:
         self.page.get_by_role("button", name="Rule Providers").click()
@@ -288,12 +288,6 @@ class Zashboard(Published):
         card = self.page.get_by_text("subscription", exact=True).first.locator("xpath=ancestor::div[.//button][1]")
         self.calls("GET", "/providers/proxies/subscription/healthcheck", card.get_by_role("button").nth(0).click)
         self.calls("PUT", "/providers/proxies/subscription", card.get_by_role("button").nth(1).click)
-
-    def rules(self) -> None:
-        self.open("rules")
-        for disabled in (True, False):
-            self.calls("PATCH", "/rules/disable", self.page.get_by_role("checkbox").nth(1).click)
-            assert self.daemon.get("/rules")["rules"][1]["extra"]["disabled"] is disabled
 
     def rule_provider(self) -> None:
         self.page.get_by_role("tab", name="Rule provider").click()

@@ -75,6 +75,20 @@ impl TcpOrigin {
         })
     }
 
+    /// Sends back what it gets, and never gives up on a silent client.
+    #[must_use]
+    pub fn patient_echo() -> Self {
+        Self::start(|mut stream| {
+            let _ = stream.set_read_timeout(None);
+            let mut buffer = [0; 4096];
+            while let Ok(n @ 1..) = stream.read(&mut buffer) {
+                if stream.write_all(&buffer[..n]).is_err() {
+                    return;
+                }
+            }
+        })
+    }
+
     /// Sends back what it gets; passes a half-close on after the last byte.
     #[must_use]
     pub fn echo() -> Self {

@@ -19,19 +19,6 @@ const RECOVERY: Duration = Duration::from_secs(90);
 /// Streams on which something was sent into the outage, and streams on which nothing was.
 const STREAMS: usize = 20;
 
-/// Echoes, and never gives up on a silent client.
-fn patient_echo() -> TcpOrigin {
-    TcpOrigin::start(|mut stream| {
-        let _ = stream.set_read_timeout(None);
-        let mut buffer = [0; 4096];
-        while let Ok(n @ 1..) = stream.read(&mut buffer) {
-            if stream.write_all(&buffer[..n]).is_err() {
-                return;
-            }
-        }
-    })
-}
-
 fn answer(stream: &mut TcpStream, question: &[u8]) -> io::Result<()> {
     let mut back = vec![0; question.len()];
     stream.read_exact(&mut back)?;
@@ -47,7 +34,7 @@ pub(crate) fn run(subject: Subject, verdict: &mut Verdict) {
     let lab = Lab::new();
     let peer = lab.peer(PeerOptions::default());
     let relay = lab.relay(peer.endpoint_v4(), Faults::NONE, Faults::NONE, 1);
-    let origin = lab.inside(patient_echo);
+    let origin = lab.inside(TcpOrigin::patient_echo);
     let watch = lab.watch(&[peer.endpoint_v4()]);
     lab.client().run(|| {
         let proxy = subject.start(Way::WireGuard(&peer.route().through(relay.addr())));

@@ -1,6 +1,5 @@
 //! The configurations, and how one takes the place of another.
 
-use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,24 +34,11 @@ impl Far {
     pub(super) fn start(lab: &Lab) -> Self {
         lab.inside(|| Self {
             stage: Stage::start_at(Era::Xray26_10, &[Door::Vision], Site { listen: OUTER_SERVER_V4, names: &[] }),
-            tcp: WAYS.map(|_| patient_echo()),
+            tcp: WAYS.map(|_| TcpOrigin::patient_echo()),
             mirrors: WAYS.map(|_| TcpOrigin::mirror()),
             udp: [(); 3].map(|()| UdpOrigin::echo("")),
         })
     }
-}
-
-/// Echoes, and never gives up on a silent client.
-fn patient_echo() -> TcpOrigin {
-    TcpOrigin::start(|mut stream| {
-        let _ = stream.set_read_timeout(None);
-        let mut buffer = [0; 4096];
-        while let Ok(n @ 1..) = stream.read(&mut buffer) {
-            if stream.write_all(&buffer[..n]).is_err() {
-                return;
-            }
-        }
-    })
 }
 
 /// Where somebody connects to, so that the rules choose this way.
