@@ -136,15 +136,14 @@ fn link_of(holder: &Process) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::free_port;
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
     #[test]
     fn a_namespace_has_its_own_loopback_and_goes_away() {
         let namespace = Namespace::new();
         let path = namespace.path();
-        let port = free_port();
-        let outside = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let outside = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = outside.local_addr().unwrap().port();
         let inside = namespace.run(|| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap());
         // A thread started inside is inside; it meets the inner listener.
         let reached = namespace.run(|| thread::spawn(move || TcpStream::connect((Ipv4Addr::LOCALHOST, port))).join());
